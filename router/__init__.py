@@ -1,0 +1,55 @@
+"""Send a prompt to GROQ or Gemini, fall back when one fails, and log what happened.
+
+from router import Router, Message, RouterError
+
+router = Router.from_env()
+answer = router.chat("Explain gravity.", model="groq", template="friendly")
+with router.stream("Explain gravity.", model="gemini") as stream:
+    for piece in stream:
+        print(piece, end="")
+router.rate(answer.prompt_id, 5)
+"""
+
+from router.engine import AnswerStream
+from router.errors import (
+    AllProvidersFailed,
+    BadRequest,
+    ErrorKind,
+    LogUnavailable,
+    NotConfigured,
+    ProviderError,
+    RouterError,
+    SettingsError,
+    StreamInterrupted,
+    TemplateConflict,
+    TemplatesBroken,
+    UnknownPrompt,
+    UnknownTemplate,
+)
+from router.router import Router, shared_router
+from router.settings import Settings
+from router.types import Answer, Attempt, Message, Usage
+
+__all__ = [
+    "AllProvidersFailed",
+    "Answer",
+    "AnswerStream",
+    "Attempt",
+    "BadRequest",
+    "ErrorKind",
+    "LogUnavailable",
+    "Message",
+    "NotConfigured",
+    "ProviderError",
+    "Router",
+    "RouterError",
+    "Settings",
+    "SettingsError",
+    "StreamInterrupted",
+    "TemplateConflict",
+    "TemplatesBroken",
+    "UnknownPrompt",
+    "UnknownTemplate",
+    "Usage",
+    "shared_router",
+]

@@ -1,0 +1,259 @@
+"""One engine for calls and streams: which provider is tried when, and what becomes of the prompt."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from types import TracebackType
+
+from router import catalog, tokens
+from router.errors import AllProvidersFailed, BadRequest, ErrorKind, ProviderError, RouterError, StreamInterrupted
+from router.lifeline import Cancelled, Lifeline, Timeouts
+from router.providers.base import Provider
+from router.types import Answer, Attempt, Outcome, Request, Status, Usage
+
+MAX_ANSWER_CHARS = 10_000_000
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One place to send a request to."""
+
+    provider: Provider
+    model: str
+
+
+@dataclass(slots=True)
+class _Received:
+    """What one attempt has brought so far."""
+
+    route: Route
+    parts: list[str] = field(default_factory=list)
+    usage: Usage | None = None
+    finish_reason: str | None = None
+    ttft_ms: float | None = None
+
+
+class AnswerStream:
+    """One prompt on its way to an answer.
+
+    Iterate over it to receive the text as it comes. Leaving the `with` block, or `close` from any thread, ends the
+    upstream request. After either, or at the end, `answer` says what became of it, partial if it was stopped.
+
+    Iterating raises StreamInterrupted when a provider fails after its first text, and when nobody answers
+    BadRequest, AllProvidersFailed, or, where only one provider was to be tried, that one's own error.
+
+    With `hold` the text comes in one piece at the end. Nobody has then seen a part of it, so an answer that breaks off
+    can still be replaced by another provider's.
+    """
+
+    def __init__(
+        self,
+        prompt_id: str,
+        requested_model: str,
+        routes: tuple[Route, ...],
+        request: Request,
+        *,
+        timeouts: Timeouts,
+        scrub: Callable[[str], str],
+        on_settled: Callable[[Answer, RouterError | None], None],
+        hold: bool = False,
+    ) -> None:
+        self.prompt_id = prompt_id
+        self._requested_model = requested_model
+        self._routes = routes
+        self._request = request
+        self._scrub = scrub
+        self._on_settled = on_settled
+        self._hold = hold
+        self._lifeline = Lifeline(timeouts)
+        self._lock = threading.Lock()  # held while a thread runs `_pieces`
+        self._pieces = self._run()
+        self._started = time.monotonic()
+        self._attempts: list[Attempt] = []
+        self._answer: Answer | None = None
+        self._received = _Received(routes[0])
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        with self._lock:
+            return next(self._pieces)
+
+    def __enter__(self) -> AnswerStream:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def answer(self) -> Answer:
+        """What became of the prompt. Raises RuntimeError while it is still being answered."""
+        if self._answer is None:
+            raise RuntimeError("The answer is not complete yet: read the stream to its end, or close it.")
+        return self._answer
+
+    def close(self) -> None:
+        """End the upstream request, from any thread. What has arrived is kept. Does nothing once it is over."""
+        if self._answer is None:
+            self._lifeline.cancel()  # wakes the thread that holds the lock
+        with self._lock:
+            self._pieces.close()
+            if self._answer is None:  # it was never read from
+                self._settle("stopped")
+
+    def _run(self) -> Generator[str]:
+        failure: RouterError | None = None
+        broken_off: tuple[_Received, ProviderError] | None = None
+        for route in self._routes:
+            if failure and self._lifeline.total_remaining() <= 0:
+                break
+            problem = route.provider.problem()
+            if problem:
+                failure = problem
+                self._note(route, "skipped", problem, kind=problem.kind)
+                continue
+            started = time.monotonic()
+            self._received = _Received(route)
+            try:
+                yield from self._attempt(route)
+            except (Cancelled, GeneratorExit):
+                self._note(route, "stopped", started=started)
+                self._settle("stopped")
+                return
+            except ProviderError as error:
+                failure = error
+            except Exception as error:
+                _logger.warning("%s sent something unforeseen", route.provider.label, exc_info=True)
+                what = f"sent something that could not be understood ({type(error).__name__})"
+                failure = ProviderError(route.provider.name, ErrorKind.MALFORMED_RESPONSE, what)
+            else:
+                self._note(route, "ok", started=started)
+                self._settle("ok" if route is self._routes[0] else "fallback")
+                return
+            outcome: Outcome = "interrupted" if self._received.parts else "failed"
+            self._note(route, outcome, failure, failure.kind, failure.status_code, started)
+            if self._received.parts:
+                broken_off = self._received, failure
+                if not self._hold:
+                    break
+            if failure.kind is ErrorKind.BAD_REQUEST:
+                break
+        if broken_off:
+            self._received, cause = broken_off
+            raise self._failed("interrupted", StreamInterrupted(cause, "".join(self._received.parts)))
+        raise self._failed("error", self._final(failure))
+
+    def _attempt(self, route: Route) -> Iterator[str]:
+        received = self._received
+        size = 0
+        self._lifeline.begin_attempt()
+        deltas = route.provider.stream(replace(self._request, model=route.model), self._lifeline)
+        with closing(deltas):
+            for delta in deltas:
+                self._lifeline.progress()
+                received.usage = delta.usage or received.usage
+                received.finish_reason = delta.finish_reason or received.finish_reason
+                if not delta.text:
+                    continue
+                if received.ttft_ms is None:
+                    received.ttft_ms = self._elapsed_ms(self._started)
+                text = clean(delta.text)
+                received.parts.append(text)
+                size += len(text)
+                if size > MAX_ANSWER_CHARS:
+                    what = f"sent more than {MAX_ANSWER_CHARS:,} characters"
+                    raise ProviderError(route.provider.name, ErrorKind.MALFORMED_RESPONSE, what)
+                if not self._hold:
+                    yield text
+        if self._hold:
+            yield "".join(received.parts)
+
+    def _note(
+        self,
+        route: Route,
+        outcome: Outcome,
+        error: RouterError | None = None,
+        kind: ErrorKind | None = None,
+        status_code: int | None = None,
+        started: float | None = None,
+    ) -> None:
+        self._attempts.append(
+            Attempt(
+                route.provider.name,
+                route.model,
+                outcome,
+                kind.value if kind else None,
+                status_code,
+                self._scrub(str(error)) if error else None,
+                self._elapsed_ms(started) if started is not None else 0.0,
+            )
+        )
+
+    def _final(self, failure: RouterError | None) -> RouterError:
+        """The error for a prompt that nobody answered."""
+        last = self._attempts[-1]
+        if last.kind == ErrorKind.BAD_REQUEST:
+            return BadRequest(f"{self._received.route.provider.label}: {last.message}")
+        if len(self._routes) == 1 and failure is not None:
+            return failure
+        return AllProvidersFailed(self._attempts)
+
+    def _failed(self, status: Status, error: RouterError) -> RouterError:
+        # Frames of a provider hold its key, and an error's trail leads there: what leaves here starts afresh.
+        error = error.with_traceback(None)
+        error.__cause__ = error.__context__ = None
+        error.args = tuple(self._scrub(str(argument)) for argument in error.args)
+        error.prompt_id = self.prompt_id
+        error.attempts = tuple(self._attempts)
+        self._settle(status, error)
+        return error
+
+    def _settle(self, status: Status, error: RouterError | None = None) -> None:
+        received = self._received
+        text = "".join(received.parts)
+        provider, model = received.route.provider.name, received.route.model
+        usage = received.usage or self._estimate(text, status)
+        self._answer = Answer(
+            prompt_id=self.prompt_id,
+            text=text,
+            provider=provider,
+            model=model,
+            requested_model=self._requested_model,
+            status=status,
+            finish_reason=received.finish_reason,
+            latency_ms=self._elapsed_ms(self._started),
+            ttft_ms=received.ttft_ms,
+            usage=usage,
+            cost_usd=catalog.cost_usd(provider, model, usage, datetime.now(UTC).date()),
+            attempts=tuple(self._attempts),
+        )
+        self._on_settled(self._answer, error)
+
+    def _estimate(self, text: str, status: Status) -> Usage:
+        if status == "error":
+            return Usage(0, 0, "heuristic")  # nobody is known to have read the prompt
+        prompt = tokens.count_messages(self._request.messages, self._request.system)
+        completion = tokens.count(text)
+        exact = prompt.source == completion.source == "tiktoken"
+        return Usage(prompt.tokens, completion.tokens, "tiktoken" if exact else "heuristic")
+
+    @staticmethod
+    def _elapsed_ms(since: float) -> float:
+        return round((time.monotonic() - since) * 1000, 3)
+
+
+def clean(text: str) -> str:
+    """The text with lone surrogates and NUL replaced: no file, database or browser takes them."""
+    if not text.isascii():
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text.replace("\0", "\ufffd")

@@ -1,0 +1,97 @@
+"""One request's deadlines and its stop button, shared by the engine, the providers and the sockets."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds: to connect, to the first token, between tokens, and for the whole request."""
+
+    connect: float = 5.0
+    first_token: float = 20.0
+    idle: float = 15.0
+    total: float = 120.0
+
+
+class Cancelled(Exception):
+    """The caller stopped the request."""
+
+
+class Lifeline:
+    """Ends a request at its deadlines, or when `cancel` is called from any thread.
+
+    Every blocking wait of a request asks `remaining()` how long it may last, and says through `attach` how to wake
+    it, only for as long as it waits: `cancel` can never touch a socket that a pool has handed to someone else.
+    """
+
+    def __init__(self, timeouts: Timeouts) -> None:
+        self.timeouts = timeouts
+        self._stopped = threading.Event()
+        self._lock = threading.Lock()
+        self._wake: Callable[[], None] | None = None
+        self._total = time.monotonic() + timeouts.total
+        self._due = self._total
+        self._waiting_for = "total"
+
+    @property
+    def cancelled(self) -> bool:
+        return self._stopped.is_set()
+
+    def begin_attempt(self) -> None:
+        """A provider starts: its first token is due within `timeouts.first_token`."""
+        self._due = time.monotonic() + self.timeouts.first_token
+        self._waiting_for = "first_token"
+
+    def progress(self) -> None:
+        """A token came: the next is due within `timeouts.idle`."""
+        self._due = time.monotonic() + self.timeouts.idle
+        self._waiting_for = "idle"
+
+    def remaining(self) -> float:
+        """Seconds until the nearest deadline; zero or less when it has passed. Raises Cancelled."""
+        if self._stopped.is_set():
+            raise Cancelled
+        return min(self._due, self._total) - time.monotonic()
+
+    def total_remaining(self) -> float:
+        """Seconds until the whole request must be over."""
+        return self._total - time.monotonic()
+
+    def describe_deadline(self) -> str:
+        """Which deadline is the nearest, in words that name the setting to change."""
+        if self._total <= self._due:
+            return f"not finished within {self.timeouts.total:g} s (TOTAL_TIMEOUT)"
+        if self._waiting_for == "idle":
+            return f"silent for {self.timeouts.idle:g} s in mid-answer (IDLE_TIMEOUT)"
+        return f"no first token within {self.timeouts.first_token:g} s (FIRST_TOKEN_TIMEOUT)"
+
+    def cancel(self) -> None:
+        """Stop the request. Safe from any thread, any number of times; wakes whatever the request waits on."""
+        with self._lock:
+            self._stopped.set()
+            if self._wake is not None:
+                self._wake()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, but no longer than to the nearest deadline. Raises Cancelled when stopped meanwhile."""
+        if self._stopped.wait(max(0.0, min(seconds, self.remaining()))):
+            raise Cancelled
+
+    def attach(self, wake: Callable[[], None]) -> None:
+        """From here to `detach`, `cancel` calls `wake`, which must not block. Raises Cancelled when it is too late."""
+        with self._lock:
+            if self._stopped.is_set():
+                raise Cancelled
+            self._wake = wake
+
+    def detach(self) -> None:
+        """The wait is over: what `attach` named belongs to others from now on. Raises Cancelled when stopped."""
+        with self._lock:
+            self._wake = None
+        if self._stopped.is_set():
+            raise Cancelled

@@ -1,0 +1,240 @@
+"""One pooled httpx client whose every wait obeys the `Lifeline` of its request.
+
+httpcore hands a request's `timeout` extension, as it is, to the network stream that reads and writes for it. So the
+lifeline itself travels there, and each wait is bounded by the nearest deadline: a byte now and then, headers that
+never end or a body of gigabytes cannot outlive it, and `Lifeline.cancel` wakes a silent one.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from email.utils import parsedate_to_datetime
+from functools import cached_property
+from typing import Any, cast
+
+import httpcore
+import httpx
+
+from router.errors import ErrorKind, ProviderError
+from router.lifeline import Lifeline
+from router.providers.failure import interrupted, malformed
+from router.providers.sse import SseReader
+
+MAX_ERROR_BYTES = 65_536
+Refusal = Callable[[int, httpx.Headers, bytes], ProviderError]
+"""Says what a response other than 200 means: its status, headers and (the first bytes of its) body."""
+
+
+class HttpClient:
+    """Opened at the first request, because building the TLS context takes 20 ms."""
+
+    @cached_property
+    def _client(self) -> httpx.Client:
+        client = httpx.Client(
+            follow_redirects=False,  # a redirect could carry the key to another host
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
+            # Compression would hold tokens back until a block is full.
+            headers={"User-Agent": "llm-router-playground", "Accept-Encoding": "identity"},
+        )
+        for transport in (client._transport, *client._mounts.values()):
+            if isinstance(transport, httpx.HTTPTransport):
+                # httpx offers no setting for the network backend and still reads the proxy variables this way.
+                transport._pool._network_backend = _Backend(transport._pool._network_backend)
+        return client
+
+    @contextmanager
+    def request(
+        self,
+        provider: str,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        lifeline: Lifeline,
+        refusal: Refusal,
+    ) -> Iterator[httpx.Response]:
+        """A response with status 200, its body not read yet. Leaving the block gives back or ends the connection.
+
+        Raises ProviderError for any failure to connect, send or read, here and inside the block.
+        """
+        timeout = {"connect": lifeline, "read": lifeline, "write": lifeline, "pool": lifeline.timeouts.connect}
+        request = self._client.build_request(
+            method, url, headers=headers, content=body, extensions=cast("dict[str, Any]", {"timeout": timeout})
+        )
+        answered = False
+        try:
+            response = self._client.send(request, stream=True)
+            answered = True
+            try:
+                if response.status_code != 200:
+                    raise refusal(response.status_code, response.headers, _beginning(response.iter_raw()))
+                yield response
+            finally:
+                response.close()
+        except httpx.ConnectTimeout:
+            within = f"could not connect within {lifeline.timeouts.connect:g} s (CONNECT_TIMEOUT)"
+            raise ProviderError(provider, ErrorKind.TIMEOUT, within) from None
+        except httpx.TimeoutException:
+            raise ProviderError(provider, ErrorKind.TIMEOUT, lifeline.describe_deadline()) from None
+        except httpx.ConnectError as error:
+            raise ProviderError(provider, ErrorKind.CONNECTION, f"could not connect ({error})") from None
+        except httpx.TransportError as error:
+            if answered:
+                raise interrupted(provider, str(error)) from None
+            raise ProviderError(provider, ErrorKind.CONNECTION, f"the connection broke ({error})") from None
+
+    def close(self) -> None:
+        """Close pooled connections."""
+        self._client.close()
+
+
+def _beginning(chunks: Iterable[bytes]) -> bytes:
+    body = b""
+    for chunk in chunks:
+        body += chunk
+        if len(body) >= MAX_ERROR_BYTES:
+            break
+    return body[:MAX_ERROR_BYTES]
+
+
+def retry_after(value: str | None, now: float) -> float | None:
+    """Seconds to wait, from a Retry-After header: a number of seconds or an HTTP date; None when it says neither.
+
+    now: seconds since the epoch. A moment that has passed gives 0. Source: RFC 9110, section 10.2.3.
+    """
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(value).timestamp() - now
+        except (ValueError, OverflowError):
+            return None
+    return max(0.0, seconds) if seconds == seconds else None
+
+
+def sse_events(provider: str, response: httpx.Response) -> Iterator[str]:
+    """The data of each server-sent event of a response. Raises ProviderError when a line or an event is endless."""
+    reader = SseReader()
+    try:
+        for chunk in response.iter_raw():
+            yield from reader.feed(chunk)
+        yield from reader.close()
+    except ValueError as error:
+        raise malformed(provider, str(error)) from None
+
+
+class _Stream(httpcore.NetworkStream):
+    """A connection whose reads and writes end when the lifeline says so."""
+
+    def __init__(self, inner: httpcore.NetworkStream) -> None:
+        self._inner = inner
+        self._socket: socket.socket = inner.get_extra_info("socket")
+
+    def _shut_down(self) -> None:
+        # Only shutdown wakes a thread that is blocked in recv; close does not. It is called on the base class because
+        # SSLSocket.shutdown drops its TLS state while the other thread is still using it.
+        with suppress(OSError):
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+    def read(self, max_bytes: int, timeout: Any = None) -> bytes:
+        seconds = _left(timeout, httpcore.ReadTimeout)
+        timeout.attach(self._shut_down)
+        try:
+            return self._inner.read(max_bytes, seconds)
+        finally:
+            timeout.detach()
+
+    def write(self, buffer: bytes, timeout: Any = None) -> None:
+        seconds = _left(timeout, httpcore.WriteTimeout)
+        timeout.attach(self._shut_down)
+        try:
+            self._inner.write(buffer, seconds)
+        finally:
+            timeout.detach()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: Any = None
+    ) -> httpcore.NetworkStream:
+        seconds = min(timeout.timeouts.connect, _left(timeout, httpcore.ConnectTimeout))
+        timeout.attach(self._shut_down)
+        try:
+            return _Stream(self._inner.start_tls(ssl_context, server_hostname, seconds))
+        finally:
+            timeout.detach()
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)
+
+
+class _Backend(httpcore.NetworkBackend):
+    """Dials in a thread of its own, because neither a name look-up nor a connect can be woken."""
+
+    def __init__(self, inner: httpcore.NetworkBackend) -> None:
+        self._inner = inner
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: Any = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        seconds = min(timeout.timeouts.connect, _left(timeout, httpcore.ConnectTimeout))
+        dial = _Dial(lambda: self._inner.connect_tcp(host, port, seconds, local_address, socket_options))
+        timeout.attach(dial.ended.set)
+        try:
+            dial.ended.wait(seconds)
+            return _Stream(dial.result())
+        finally:
+            timeout.detach()
+
+
+class _Dial:
+    """A connect under way. One that nobody waits for any more closes what it gets."""
+
+    def __init__(self, connect: Callable[[], httpcore.NetworkStream]) -> None:
+        self.ended = threading.Event()
+        self._connect = connect
+        self._lock = threading.Lock()
+        self._abandoned = False
+        self._stream: httpcore.NetworkStream | None = None
+        self._error: Exception = httpcore.ConnectTimeout("timed out")
+        threading.Thread(target=self._run, name="router-dial", daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            stream = self._connect()
+        except Exception as error:  # whatever it is, it is raised again in the thread that waits
+            self._error = error
+        else:
+            with self._lock:
+                if not self._abandoned:
+                    self._stream = stream
+            if self._abandoned:
+                stream.close()
+        self.ended.set()
+
+    def result(self) -> httpcore.NetworkStream:
+        """The connection. Raises what connecting raised, or ConnectTimeout when it is still under way."""
+        with self._lock:
+            if self._stream is not None:
+                return self._stream
+            self._abandoned = True
+            raise self._error
+
+
+def _left(lifeline: Lifeline, expired: type[Exception]) -> float:
+    seconds = lifeline.remaining()
+    if seconds <= 0:
+        raise expired("deadline")
+    return seconds

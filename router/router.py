@@ -1,0 +1,338 @@
+"""`Router`: the package's front door."""
+
+from __future__ import annotations
+
+import math
+import re
+import threading
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack
+
+from router import catalog
+from router import providers as registry
+from router.engine import AnswerStream, Route, clean
+from router.errors import BadRequest, RouterError
+from router.log.interaction import Interaction
+from router.providers.base import Provider
+from router.providers.http import HttpClient
+from router.settings import Settings
+from router.templates import TemplateStore
+from router.types import Answer, Message, Request
+
+if TYPE_CHECKING:
+    from router.log.store import LogStore
+
+_LOOKS_LIKE_A_KEY = re.compile(r"\b(gsk_|AIza|sk-)[\w-]{12,}")
+
+
+class Log(Protocol):
+    """Where finished interactions go. `router.log.store.LogStore` is the real one."""
+
+    def append(self, interaction: Interaction, template_text: str | None = None) -> None:
+        """Keep an interaction. Does not raise: a log in trouble must not cost the answer."""
+
+    def rate(self, prompt_id: str, rating: int | None) -> None:
+        """Set or withdraw a rating. Raises UnknownPrompt."""
+
+    def close(self) -> None:
+        """Write what is pending."""
+
+
+class Options(TypedDict, total=False):
+    """What may be said besides the prompt.
+
+    model: `provider` for its default model, or `provider:model-id`; `groq` when not given.
+    template, variables: the name of a template, and values for its placeholders besides `{prompt}`.
+    system: the system prompt. history: the turns before this prompt, oldest first.
+    temperature (0 to 2), max_tokens (from 1), top_p (0 to 1): not sent when None.
+    fallback: whether the other providers may answer when this one cannot; True when not given.
+    conversation_id, run_id, parent_id: logged as they are, see `Interaction`.
+    """
+
+    model: str
+    template: str | None
+    variables: Mapping[str, object] | None
+    system: str | None
+    history: Sequence[Message]
+    temperature: float | None
+    max_tokens: int | None
+    top_p: float | None
+    fallback: bool
+    conversation_id: str | None
+    run_id: str | None
+    parent_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """One model that a request can name. `label` is the provider as people read it."""
+
+    provider: str
+    model: str
+    label: str
+    configured: bool
+
+    @property
+    def spec(self) -> str:
+        """What to pass as `model`."""
+        return f"{self.provider}:{self.model}"
+
+
+class Router:
+    """Sends prompts to GROQ, Gemini or the demo, falls back when one fails, and logs every interaction.
+
+    Thread-safe; a context manager. Nothing is opened before it is needed.
+
+    providers, log: stand-ins for those that the settings describe.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        providers: Mapping[str, Provider] | None = None,
+        log: Log | None = None,
+    ) -> None:
+        self.settings = settings or Settings()
+        self._http = HttpClient()
+        self.providers = dict(registry.build(self.settings, self._http) if providers is None else providers)
+        self.templates = TemplateStore(self.settings.templates_file)
+        self._given_log = log
+        self._opening = threading.Lock()
+        secrets = (self.settings.groq_api_key, self.settings.gemini_api_key, self.settings.api_token)
+        self._secrets = tuple(secret.reveal() for secret in secrets if secret)
+
+    @classmethod
+    def from_env(cls) -> Router:
+        """A router configured by `.env` and the environment. Raises SettingsError for a value that cannot be used."""
+        return cls(Settings.from_env())
+
+    def chat(self, prompt: str, **options: Unpack[Options]) -> Answer:
+        """Ask, and wait for the whole answer. Raises what reading `stream` raises.
+
+        An answer that breaks off is replaced by another provider's, because nobody has seen it.
+        """
+        with self.open(prompt, hold=True, **options) as stream:
+            for _ in stream:
+                pass
+        return stream.answer
+
+    def stream(self, prompt: str, **options: Unpack[Options]) -> AnswerStream:
+        """Ask, and receive the answer as it is written.
+
+        Raises BadRequest before anything is sent when an argument cannot be used, and UnknownTemplate or
+        TemplatesBroken; reading the stream raises as `AnswerStream` says.
+        """
+        return self.open(prompt, hold=False, **options)
+
+    def rate(self, prompt_id: str, rating: int | None) -> None:
+        """Rate an answer from 1 to 5; again overwrites, None withdraws.
+
+        Raises UnknownPrompt, BadRequest for another rating, and LogUnavailable when it could not be kept.
+        """
+        if rating is not None and (type(rating) is not int or not 1 <= rating <= 5):
+            raise BadRequest(f"A rating is a whole number from 1 to 5, not {rating!r}.")
+        (self._given_log or self.log).rate(prompt_id, rating)
+
+    def route(self, model: str, *, fallback: bool = True) -> tuple[Route, ...]:
+        """Where a request for `model` goes, in the order of trying. Raises BadRequest for one that cannot exist."""
+        name, _, model_id = model.partition(":")
+        provider = self.providers.get(name)
+        if provider is None:
+            known = ", ".join(self.providers)
+            raise BadRequest(f"There is no provider {name!r}. Write one of {known}, or provider:model-id.")
+        first = Route(provider, model_id or provider.default_model)
+        if not fallback:
+            return (first,)
+        if name == "demo":
+            # Whoever asks for the demo gets nothing else; its flaky sisters fall back to the steady one.
+            others = [] if first.model == provider.default_model else [Route(provider, provider.default_model)]
+        else:
+            others = [
+                Route(self.providers[other], self.providers[other].default_model)
+                for other in self.settings.fallback
+                if other != name and other in self.providers
+            ]
+        return (first, *others)
+
+    def models(self) -> tuple[ModelChoice, ...]:
+        """What a picker offers: each provider's default model first, then the rest of the catalogue."""
+        return tuple(
+            ModelChoice(provider.name, model, provider.label, configured=provider.problem() is None)
+            for provider in self.providers.values()
+            for model in dict.fromkeys([provider.default_model, *(known.id for known in catalog.models(provider.name))])
+        )
+
+    def health(self) -> dict[str, Any]:
+        """Whether requests can be answered and logged: `status` is `ok` or `degraded`, with the reasons."""
+        providers = {
+            name: {"configured": problem is None, "problem": str(problem) if problem else None}
+            for name, provider in self.providers.items()
+            for problem in [provider.problem()]
+        }
+        log = self.log.status()
+        return {
+            "status": "ok" if log.ok else "degraded",
+            "providers": providers,
+            "log": {"ok": log.ok, "since": log.since, "reason": log.reason, "pending": log.pending},
+        }
+
+    @cached_property
+    def log(self) -> LogStore:
+        """The log of these settings, opened at its first use."""
+        from router.log.store import LogStore  # here, because SQLAlchemy takes 150 ms to import
+
+        with self._opening:
+            if "log" not in self.__dict__:
+                self.__dict__["log"] = LogStore(self.settings.log_dir, self.settings.database_url)
+            store: LogStore = self.__dict__["log"]
+            return store
+
+    def close(self) -> None:
+        """Write what is pending and close connections."""
+        if "log" in self.__dict__:
+            self.log.close()
+        self._http.close()
+
+    def __enter__(self) -> Router:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def open(
+        self,
+        prompt: str,
+        *,
+        hold: bool,
+        model: str = "groq",
+        template: str | None = None,
+        variables: Mapping[str, object] | None = None,
+        system: str | None = None,
+        history: Sequence[Message] = (),
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        top_p: float | None = None,
+        fallback: bool = True,
+        conversation_id: str | None = None,
+        run_id: str | None = None,
+        parent_id: str | None = None,
+    ) -> AnswerStream:
+        """What `chat` (with `hold`) and `stream` read from; `AnswerStream` says what `hold` does."""
+        prompt = clean(prompt)
+        if not prompt.strip():
+            raise BadRequest("The prompt is empty.")
+        _check_range("temperature", temperature, 0, 2)
+        _check_range("top_p", top_p, 0, 1)
+        if max_tokens is not None and (type(max_tokens) is not int or max_tokens < 1):
+            raise BadRequest(f"max_tokens is a whole number from 1, not {max_tokens!r}.")
+        routes = self.route(model, fallback=fallback)
+        filled_in = self.templates.get(template) if template else None
+        rendered = filled_in.render(prompt, variables) if filled_in else prompt
+        request = _request(rendered, system, history, temperature, max_tokens, top_p)
+        self._check_length(request)
+        prompt_id = uuid.uuid4().hex
+        timestamp = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        params = {
+            "temperature": temperature,
+            "max_tokens": max_tokens,
+            "top_p": top_p,
+            "fallback": None if fallback else False,
+            "variables": dict(variables) if variables else None,
+            # With a parent, the history is what the log holds of that conversation.
+            "history": [asdict(message) for message in history] if history and not parent_id else None,
+        }
+
+        def settled(answer: Answer, error: RouterError | None) -> None:
+            interaction = Interaction(
+                prompt_id=prompt_id,
+                timestamp=timestamp,
+                provider=answer.provider,
+                model=answer.model,
+                requested_model=model,
+                status=answer.status,
+                prompt=prompt,
+                response=answer.text,
+                latency_ms=answer.latency_ms,
+                ttft_ms=answer.ttft_ms,
+                token_count=answer.usage.total_tokens,
+                prompt_tokens=answer.usage.prompt_tokens,
+                completion_tokens=answer.usage.completion_tokens,
+                token_source=answer.usage.source,
+                cost_usd=answer.cost_usd,
+                template=template,
+                template_version=filled_in.version if filled_in else None,
+                system=system,
+                params={name: value for name, value in params.items() if value is not None},
+                conversation_id=conversation_id,
+                run_id=run_id,
+                parent_id=parent_id,
+                attempts=[asdict(attempt) for attempt in answer.attempts],
+                error=str(error) if error else None,
+            )
+            (self._given_log or self.log).append(interaction, filled_in.text if filled_in else None)
+
+        return AnswerStream(
+            prompt_id,
+            model,
+            routes,
+            request,
+            timeouts=self.settings.timeouts,
+            scrub=self._scrub,
+            on_settled=settled,
+            hold=hold,
+        )
+
+    def _check_length(self, request: Request) -> None:
+        size = sum(len(message.content) for message in request.messages) + len(request.system or "")
+        limit = self.settings.max_prompt_chars
+        if size > limit:
+            what = (
+                "The prompt, its history and its system prompt have" if len(request.messages) > 1 else "The prompt has"
+            )
+            raise BadRequest(f"{what} {size:,} characters; the limit is {limit:,} (MAX_PROMPT_CHARS).")
+
+    def _scrub(self, text: str) -> str:
+        """The text without any key, should a provider have quoted one."""
+        for secret in self._secrets:
+            text = text.replace(secret, "[secure]")
+        return _LOOKS_LIKE_A_KEY.sub("[secure]", text)
+
+
+@lru_cache(maxsize=1)
+def shared_router() -> Router:
+    """The router of this process, configured by the environment: the pages and the HTTP routes use the same."""
+    return Router.from_env()
+
+
+def _request(
+    prompt: str,
+    system: str | None,
+    history: Iterable[Message],
+    temperature: float | None,
+    max_tokens: int | None,
+    top_p: float | None,
+) -> Request:
+    """System messages of the history join the system prompt: not every wire format knows them as turns."""
+    turns = [Message(turn.role, clean(turn.content)) for turn in history]
+    systems = [clean(system)] if system and system.strip() else []
+    systems += [turn.content for turn in turns if turn.role == "system"]
+    return Request(
+        model="",
+        messages=(*(turn for turn in turns if turn.role != "system"), Message("user", prompt)),
+        system="\n\n".join(systems) or None,
+        temperature=temperature,
+        max_tokens=max_tokens,
+        top_p=top_p,
+    )
+
+
+def _check_range(name: str, value: float | None, low: float, high: float) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value) or not low <= value <= high:
+        raise BadRequest(f"{name} is a number from {low:g} to {high:g}, not {value!r}.")
