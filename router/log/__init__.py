@@ -1,0 +1,1 @@
+"""The log: one table that is the truth, and two files that follow it."""

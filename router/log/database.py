@@ -1,0 +1,189 @@
+"""The connection to the log's database: opened when it can be, with errors that name the setting to look at."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from filelock import FileLock
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
+
+from router.errors import LogUnavailable
+from router.log.copies import dated
+from router.log.schema import migrate
+
+_OPEN_LOCK_TIMEOUT_S = 30.0
+_CONNECT_TIMEOUT_S = 5
+
+
+class DatabaseCorrupt(LogUnavailable):
+    """The SQLite file is damaged. `Database.set_aside_if_corrupt` makes room for a new one."""
+
+
+class Database:
+    """An engine on SQLite or PostgreSQL that is opened at its first use, and tried again at the next when that failed.
+
+    log_dir: made when it does not exist. url: None for SQLite in log_dir/prompts.db.
+    busy_timeout_s: how long SQLite waits for the lock of another process.
+    """
+
+    def __init__(self, log_dir: Path, url: str | None, busy_timeout_s: float) -> None:
+        self._log_dir = log_dir
+        self._file = None if url else log_dir / "prompts.db"
+        self._url = url or sa.URL.create("sqlite", database=str(self._file))
+        self._busy_timeout_s = busy_timeout_s
+        self._engine: sa.Engine | None = None
+        self._opening = threading.Lock()
+        self.notice: str | None = None
+
+    @property
+    def log_dir(self) -> Path:
+        """The folder of the log."""
+        return self._log_dir
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A connection to read from. Raises LogUnavailable."""
+        engine = self._open()
+        with self._named_errors(), engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """A transaction, durable when the block has ended, rolled back when it raised.
+
+        Raises LogUnavailable. IntegrityError and DataError come through: they are about the row, not the database.
+        """
+        engine = self._open()
+        with self._named_errors(), engine.begin() as connection:
+            yield connection
+
+    def set_aside_if_corrupt(self) -> None:
+        """Rename a damaged SQLite file, so that the next use begins a new one. Nothing is ever overwritten."""
+        if self._file is None:
+            return
+        try:
+            with self._opening, self._open_lock():
+                self.close()
+                if self._file.exists() and _is_damaged(self._file):
+                    kept = dated(self._file, "corrupt")
+                    for suffix in ("-wal", "-shm", ""):
+                        part = self._file.with_name(self._file.name + suffix)
+                        if part.exists():
+                            os.rename(part, kept.with_name(kept.name + suffix))
+                    self.notice = f"The database was damaged. It was set aside as {kept.name} and a new one was begun."
+        except OSError as error:
+            raise LogUnavailable(self._message(str(error))) from error
+
+    def close(self) -> None:
+        """Give back all connections; the next use opens the database again."""
+        if self._engine is not None:
+            self._engine.dispose()
+            self._engine = None
+
+    def _open(self) -> sa.Engine:
+        engine = self._engine
+        if engine is not None and (self._file is None or self._file.exists()):
+            return engine
+        with self._opening:
+            if self._engine is not None and self._file is not None and not self._file.exists():
+                # Deleted under our feet: what is written to the open file would be lost.
+                self.close()
+            if self._engine is None:
+                self._engine = self._open_new()
+            return self._engine
+
+    def _open_new(self) -> sa.Engine:
+        try:
+            self._log_dir.mkdir(parents=True, exist_ok=True)
+            with self._named_errors():
+                engine = self._make_engine()
+                try:
+                    with self._open_lock():
+                        _prepare(engine)
+                except BaseException:
+                    engine.dispose()
+                    raise
+        except ModuleNotFoundError as error:
+            raise LogUnavailable(self._message(f"the Python package {error.name} is not installed")) from error
+        except (OSError, RuntimeError) as error:
+            raise LogUnavailable(self._message(str(error))) from error
+        return engine
+
+    def _open_lock(self) -> FileLock:
+        return FileLock(self._log_dir / ".open.lock", timeout=_OPEN_LOCK_TIMEOUT_S)
+
+    def _make_engine(self) -> sa.Engine:
+        try:
+            url = sa.make_url(self._url)
+        except (SQLAlchemyError, ValueError):
+            # The parser's own message can hold a part of the password.
+            raise LogUnavailable(
+                "DATABASE_URL is not a database URL, such as postgresql+psycopg://user@host/db"
+            ) from None
+        sqlite = url.get_backend_name() == "sqlite"
+        engine = sa.create_engine(
+            url,
+            # A thread that finds no free connection waits, and one that waits for long has met a database that is gone.
+            pool_size=5,
+            max_overflow=45,
+            pool_pre_ping=not sqlite,
+            hide_parameters=True,
+            connect_args={"timeout": self._busy_timeout_s} if sqlite else {"connect_timeout": _CONNECT_TIMEOUT_S},
+        )
+        if sqlite:
+            sa.event.listen(engine, "connect", _survive_power_loss)
+        return engine
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (IntegrityError, DataError):
+            raise
+        except SQLAlchemyError as error:
+            reason = str(getattr(error, "orig", None) or error)
+            raise (DatabaseCorrupt if _tells_of_damage(error) else LogUnavailable)(self._message(reason)) from error
+
+    def _message(self, reason: str) -> str:
+        if self._file is not None:
+            return f"The log in LOG_DIR ({self._log_dir}) cannot be used: {reason}"
+        # A password can also be given in the query.
+        shown = sa.make_url(self._url).set(query={})
+        return f"The log at DATABASE_URL ({shown!r}) cannot be used: {reason}"
+
+
+def _prepare(engine: sa.Engine) -> None:
+    if engine.dialect.name == "sqlite":
+        # Stays with the file. Done under a lock, because SQLite does not wait when two switch at once.
+        with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+    migrate(engine)
+
+
+def _survive_power_loss(connection: Any, _record: object) -> None:
+    # In WAL mode only FULL waits for the disk at every commit.
+    connection.execute("PRAGMA synchronous=FULL")
+
+
+def _tells_of_damage(error: SQLAlchemyError) -> bool:
+    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
+    return code is not None and (code & 0xFF) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _is_damaged(file: Path) -> bool:
+    connection = sqlite3.connect(file)
+    try:
+        return bool(connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",))
+    except sqlite3.OperationalError:  # locked or unreadable just now, which is no proof
+        return False
+    except sqlite3.DatabaseError:
+        return True
+    finally:
+        connection.close()

@@ -1,0 +1,85 @@
+"""The two files that follow the table: `prompts.json` (exact) and `prompts.csv` (for people and spreadsheets).
+
+Whoever wrote wakes the follower; the follower asks the clock what is new and takes both files there. Appends, ratings,
+the first build, the repair after a crash and the writes of other processes are all this one loop.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import sqlalchemy as sa
+from filelock import FileLock
+
+from router.log.copies import FollowingFile, Head
+from router.log.formats import CsvFormat, JsonFormat
+from router.log.schema import clock
+
+_POLL_S = 0.4
+_LOCK_TIMEOUT_S = 20.0
+
+
+class Mirror:
+    """`prompts.json` and `prompts.csv` in a folder. Any number of processes may mirror into the same folder."""
+
+    def __init__(self, log_dir: Path) -> None:
+        self._lock_path = log_dir / ".mirror.lock"
+        self._files = (
+            FollowingFile(log_dir / "prompts.json", JsonFormat()),
+            FollowingFile(log_dir / "prompts.csv", CsvFormat()),
+        )
+
+    def sync(self, reading: Callable[[], AbstractContextManager[sa.Connection]]) -> None:
+        """Bring both files to what the table holds now.
+
+        reading: opens a connection. Raises OSError when a file cannot be written or another process holds on to them.
+        """
+        while True:
+            with FileLock(self._lock_path, timeout=_LOCK_TIMEOUT_S, poll_interval=0.01), reading() as connection:
+                head = _head(connection)
+                behind = [file for file in self._files if not file.is_current(head)]
+                rest = max((file.rest_left() for file in behind), default=0.0)
+                if not rest:
+                    for file in behind:
+                        file.follow(head, connection)
+                    return
+            time.sleep(rest)
+
+
+def _head(connection: sa.Connection) -> Head:
+    return Head(*connection.execute(sa.select(clock.c.rev, clock.c.seq, clock.c.rebuilds, clock.c.store_id)).one())
+
+
+class Follower:
+    """A thread that calls `catch_up` soon after each `wake`, and now and then for what other processes wrote.
+
+    `catch_up` must not raise.
+    """
+
+    def __init__(self, catch_up: Callable[[], None]) -> None:
+        self._catch_up = catch_up
+        self._woken = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="log-follower", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Say that something is new."""
+        self._woken.set()
+
+    def stop(self, timeout_s: float) -> None:
+        """End the thread, waiting for a round that is under way."""
+        self._stopping = True
+        self._woken.set()
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._woken.wait(_POLL_S)
+            self._woken.clear()
+            if not self._stopping:
+                self._catch_up()

@@ -1,0 +1,127 @@
+"""Every change of the table: one short transaction each, which first ticks the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from router.errors import UnknownPrompt
+from router.log.database import Database, DatabaseCorrupt
+from router.log.pending import Record
+from router.log.schema import clock, interactions, started, template_versions
+from router.log.started import abandoned
+
+Result = TypeVar("Result")
+
+# Built once: putting a statement together costs more than SQLite takes to run it.
+_TICK = (
+    clock.update()
+    .values(rev=clock.c.rev + 1, seq=clock.c.seq + sa.bindparam("new_rows"))
+    .returning(clock.c.rev, clock.c.seq)
+)
+_INSERT = interactions.insert()
+_END_OF_START = started.delete().where(started.c.prompt_id == sa.bindparam("ended"))
+_RATE = (
+    interactions.update()
+    .where(interactions.c.prompt_id == sa.bindparam("rated"))
+    .values(rating=sa.bindparam("new_rating"), rev=sa.bindparam("new_rev"))
+)
+
+
+class Writer:
+    """Writes to a database; a damaged SQLite file is set aside and the write goes to a new one.
+
+    What is written is durable when a method returns. All of them raise LogUnavailable when it could not be.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def write(self, record: Record) -> None:
+        """Add an interaction, and its template version when that is new. One that is there already is left as it is."""
+        try:
+            self._transaction(lambda connection: _insert(connection, record))
+        except IntegrityError:
+            # A commit whose acknowledgement was lost is tried again, and the row is there.
+            if not self._has(record.prompt_id):
+                raise
+
+    def begin(self, started_row: dict[str, Any]) -> None:
+        """Note that a request has begun. A prompt_id that had begun before is left as it is."""
+        try:
+            self._transaction(lambda connection: connection.execute(started.insert(), started_row))
+        except IntegrityError:
+            return
+
+    def rate(self, prompt_id: str, rating: int | None) -> None:
+        """Set or withdraw the rating of an interaction. Raises UnknownPrompt."""
+
+        def update(connection: sa.Connection) -> None:
+            rev, _ = _tick(connection, new_rows=0)
+            changed = connection.execute(_RATE, {"rated": prompt_id, "new_rating": rating, "new_rev": rev})
+            if changed.rowcount == 0:
+                raise UnknownPrompt(prompt_id)
+
+        self._transaction(update)
+
+    def recover(self) -> None:
+        """Log the requests that dead processes had begun, as `interrupted`."""
+
+        def log_abandoned(connection: sa.Connection) -> None:
+            _tick(connection, new_rows=0)
+            for columns in abandoned(connection):
+                _insert(connection, Record(columns, template_text=None))
+
+        if self._transaction(lambda connection: connection.execute(sa.select(started.c.prompt_id).limit(1)).first()):
+            self._transaction(log_abandoned)
+
+    def probe(self) -> None:
+        """Find out whether the database can be written."""
+        self._transaction(lambda connection: _tick(connection, new_rows=0))
+
+    def _transaction(self, work: Callable[[sa.Connection], Result]) -> Result:
+        try:
+            with self._database.writing() as connection:
+                return work(connection)
+        except DatabaseCorrupt:
+            self._database.set_aside_if_corrupt()
+            with self._database.writing() as connection:
+                return work(connection)
+
+    def _has(self, prompt_id: str) -> bool:
+        known = sa.select(interactions.c.seq).where(interactions.c.prompt_id == prompt_id)
+        with self._database.reading() as connection:
+            return connection.execute(known).first() is not None
+
+
+def _tick(connection: sa.Connection, *, new_rows: int) -> tuple[int, int]:
+    """Move the clock on: the new `rev`, and the newest `seq`.
+
+    It takes the write lock until the commit, on SQLite and PostgreSQL alike, so that changes are committed in the
+    order of their revs and no transaction has to give up half-way.
+    """
+    rev, seq = connection.execute(_TICK, {"new_rows": new_rows}).one()
+    return rev, seq
+
+
+def _insert(connection: sa.Connection, record: Record) -> None:
+    rev, seq = _tick(connection, new_rows=1)
+    connection.execute(_INSERT, {**record.columns, "rev": rev, "seq": seq})
+    connection.execute(_END_OF_START, {"ended": record.prompt_id})
+    version = record.columns["template_version"]
+    if version is None or record.template_text is None:
+        return
+    # No other writer can come between this look and the insert: the tick holds the clock until the commit.
+    if connection.execute(sa.select(template_versions.c.version).where(template_versions.c.version == version)).first():
+        return
+    connection.execute(
+        template_versions.insert().values(
+            version=version,
+            name=record.columns["template"] or "",
+            text=record.template_text,
+            first_used=record.columns["timestamp"],
+        )
+    )
