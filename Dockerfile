@@ -1,0 +1,26 @@
+FROM python:3.11-slim
+
+ENV PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    STREAMLIT_SERVER_ADDRESS=0.0.0.0 \
+    STREAMLIT_SERVER_PORT=8000 \
+    STREAMLIT_SERVER_HEADLESS=true \
+    STREAMLIT_SERVER_FILE_WATCHER_TYPE=none
+
+WORKDIR /app
+COPY requirements.txt .
+RUN pip install --no-cache-dir -r requirements.txt
+
+# The Templates page writes beside its file, so the folder belongs to the user that runs the app.
+RUN useradd --create-home --uid 1000 app && mkdir logs && chown -R app:app /app
+COPY --chown=app:app .streamlit .streamlit
+COPY --chown=app:app router router
+COPY --chown=app:app pages pages
+COPY --chown=app:app streamlit_app.py prompt_templates.json LICENSE ./
+
+USER app
+VOLUME /app/logs
+EXPOSE 8000
+HEALTHCHECK --interval=30s --timeout=5s --start-period=20s \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health', timeout=4)"]
+CMD ["streamlit", "run", "streamlit_app.py"]

@@ -1,0 +1,49 @@
+"""Ask a model, watch it answer, rate it."""
+
+import streamlit as st
+
+from pages.parts import answer, chatting, controls, live
+from router import RouterError, shared_router
+
+router = shared_router()
+chat = chatting.current(router)
+
+with st.sidebar:
+    st.button("New conversation", icon=":material/add:", width="stretch", on_click=chatting.start_new)
+    model = controls.pick_model(router)
+    setup = controls.pick_setup(router)
+    fallback = controls.pick_fallback()
+    next_request = st.caption(chatting.estimate(chat, model, setup))
+
+stop = st.bottom.empty()
+# At the top level, not in st.bottom: this is what makes the page follow an answer as it grows.
+prompt = st.chat_input("Ask anything", key="prompt")
+
+if prompt:
+    live.stop()
+under_way = live.current(chatting.PAGE)
+
+for turn in chat.turns:
+    with st.chat_message("user", avatar=":material/person:"):
+        chatting.show_prompt(turn.prompt, turn.template)
+    with st.chat_message("assistant", avatar=":material/smart_toy:"):
+        answer.show(turn)
+
+proposal = st.empty()
+if not under_way:
+    with proposal.container():
+        prompt = chatting.propose(chat) or prompt
+
+if prompt:
+    proposal.empty()
+    try:
+        under_way = chatting.ask(router, chat, prompt, model, setup, fallback=fallback)
+    except RouterError as error:
+        st.error(str(error), title="Not sent")
+        st.code(prompt, language=None, wrap_lines=True, height=200)
+
+if under_way:
+    stop.button("Stop", icon=":material/stop_circle:", shortcut="Esc", key="stop", on_click=live.stop)
+    chatting.paint(chat, under_way)
+    stop.empty()
+    next_request.caption(chatting.estimate(chat, model, setup))

@@ -1,0 +1,119 @@
+"""The Chat page's moving parts: which conversation is shown, and asking."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from pages.parts import answer, figures, live, turns
+from pages.parts.controls import Setup
+from pages.parts.live import Live
+from pages.parts.markdown import safe
+from pages.parts.turns import Conversation, Turn
+from router import LogUnavailable, Message, Router, catalog, tokens
+from router.router import Options
+
+PAGE = "chat"
+SUGGESTIONS = (
+    "Explain gravity.",
+    "What is 15% of 249?",
+    "What does this playground do?",
+)
+LONG_PROMPT = 2_000
+"""Characters; a longer prompt is folded after this many."""
+
+
+def current(router: Router) -> Conversation:
+    """The conversation of this session, or the one that the address names. Keeps the address in step."""
+    asked_for = st.query_params.get("c")
+    chat: Conversation | None = st.session_state.get("conversation")
+    if chat is None or (asked_for and asked_for != chat.id):
+        chat = _load(router, asked_for) if asked_for else None
+        chat = chat or Conversation()
+        st.session_state.conversation = chat
+    if chat.turns:
+        st.query_params["c"] = chat.id
+    elif asked_for:
+        del st.query_params["c"]
+    return chat
+
+
+def _load(router: Router, conversation_id: str) -> Conversation | None:
+    try:
+        chat = turns.load(router, conversation_id)
+    except LogUnavailable as error:
+        st.warning(safe(str(error)), title="The conversation cannot be loaded")
+        return None
+    if chat is None:
+        st.info("The log holds no conversation with the id in this address. This is a new one.")
+    return chat
+
+
+def start_new() -> None:
+    """Begin an empty conversation. The old one stays in the log, under its address."""
+    live.stop()
+    st.session_state.conversation = Conversation()
+    st.query_params.pop("c", None)
+
+
+def propose(chat: Conversation) -> str | None:
+    """What to ask next, if there is something to propose: a suggestion at first, or the last prompt that failed."""
+    if not chat.turns:
+        st.title("What would you like to ask?", anchor=False)
+        return st.pills("Suggestions", SUGGESTIONS, key="suggestion", label_visibility="collapsed")
+    last = chat.turns[-1]
+    if last.answer.status not in ("error", "stopped", "interrupted"):
+        return None
+    pressed = st.button("Ask again", icon=":material/refresh:", key=f"again-{last.answer.prompt_id}")
+    return last.prompt if pressed else None
+
+
+def show_prompt(prompt: str, template: str | None) -> None:
+    """What the user typed, as typed."""
+    with st.container(height=240 if len(prompt) > LONG_PROMPT else "content", border=False):
+        st.text(prompt)
+    if template:
+        st.caption(f"Template: {safe(template)}")
+
+
+def estimate(chat: Conversation, model: str, setup: Setup) -> str:
+    """How many tokens the next request has before a word of the prompt is typed, and how many would fit."""
+    counted = tokens.count_messages([*chat.history(), Message("user", setup.render(""))], setup.system)
+    about = "" if counted.source == "tiktoken" else "about "
+    text = f"Next request: {about}{figures.count(counted.tokens, 'token')} plus your prompt"
+    provider, _, model_id = model.partition(":")
+    known = catalog.find(provider, model_id)
+    return f"{text}, of {known.context_window:,}." if known and known.context_window else f"{text}."
+
+
+def ask(router: Router, chat: Conversation, prompt: str, model: str, setup: Setup, *, fallback: bool) -> Live:
+    """Send the prompt. However it ends, it becomes a turn. Raises RouterError when nothing was sent."""
+    template = setup.template.name if setup.template else None
+    sent = setup.render(prompt)
+    options: Options = {
+        **setup.options(),
+        "model": model,
+        "fallback": fallback,
+        "history": chat.history(),
+        "conversation_id": chat.id,
+        "parent_id": chat.turns[-1].answer.prompt_id if chat.turns else None,
+    }
+
+    def keep(over: Live) -> None:
+        lane = over.lanes[0]
+        chat.turns.append(Turn(prompt, sent, template, lane.stream.answer, str(lane.error) if lane.error else None))
+
+    stream = router.stream(prompt, **options)
+    st.query_params["c"] = chat.id
+    chat.asking = prompt, template
+    return Live(PAGE, [stream], keep)
+
+
+def paint(chat: Conversation, live: Live) -> None:
+    """The prompt being answered and its answer as it is written, then as it will stay."""
+    prompt, template = chat.asking
+    with st.chat_message("user", avatar=":material/person:"):
+        show_prompt(prompt, template)
+    with st.chat_message("assistant", avatar=":material/smart_toy:"):
+        live.watch([st.container()], lambda lane, place: None)
+        answer.show_outcome(chat.turns[-1].answer, chat.turns[-1].error)
+        answer.show_controls(chat.turns[-1])

@@ -1,0 +1,152 @@
+"""The Compare page's moving parts: the line-up, asking everybody at once, and the columns."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from pages.parts import answer, controls, turns
+from pages.parts.chatting import SUGGESTIONS, show_prompt
+from pages.parts.controls import Setup
+from pages.parts.live import Lane, Live
+from pages.parts.markdown import safe
+from pages.parts.turns import Turn
+from router import LogUnavailable, Router
+from router.router import Options
+
+PAGE = "compare"
+FEWEST, MOST = 2, 4
+DEMO_LINE_UP = ["demo:demo", "demo:slow", "demo:flaky"]
+
+
+@dataclass
+class Comparison:
+    """One prompt and what each model made of it. `id` is its `run_id`; `columns` fill when all ended."""
+
+    prompt: str
+    template: str | None
+    models: list[str]
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    columns: list[tuple[str, Turn]] = field(default_factory=list)
+
+
+def current(router: Router) -> Comparison | None:
+    """The comparison of this session, or the one that the address names. Keeps the address in step."""
+    asked_for = st.query_params.get("run")
+    comparison: Comparison | None = st.session_state.get("comparison")
+    if asked_for and comparison is None:
+        comparison = st.session_state.comparison = _load(router, asked_for)
+    if comparison:
+        st.query_params["run"] = comparison.id
+    elif asked_for:
+        del st.query_params["run"]
+    return comparison
+
+
+def _load(router: Router, run_id: str) -> Comparison | None:
+    try:
+        logged = router.log.run(run_id)
+        columns = [(one.requested_model, turns.from_log(router, one)) for one in logged]
+    except LogUnavailable as error:
+        st.warning(safe(str(error)), title="The comparison cannot be loaded")
+        return None
+    if not columns:
+        st.info("The log holds no comparison with the id in this address.")
+        return None
+    models = [spec for spec, _ in columns]
+    return Comparison(columns[0][1].prompt, columns[0][1].template, models, run_id, columns)
+
+
+def pick_models(router: Router) -> list[str]:
+    """Two to four models, those that can answer proposed."""
+    specs = controls.model_specs(router)
+    if "compare_models" not in st.session_state:
+        real = [choice.spec for choice in router.models() if choice.configured and choice.provider != "demo"]
+        st.session_state.compare_models = real[:3] if len(real) >= FEWEST else DEMO_LINE_UP
+    chosen = st.multiselect(
+        "Models",
+        specs,
+        format_func=controls.model_name,
+        key="compare_models",
+        max_selections=MOST,
+        accept_new_options=True,
+        persist_state="session",
+        placeholder=f"Choose {FEWEST} to {MOST} models",
+        help="Not in the list? Type provider:model-id.",
+    )
+    if len(chosen) < FEWEST:
+        st.info(f"Choose {FEWEST} to {MOST} models to compare.")
+    return chosen
+
+
+def suggest(*, disabled: bool) -> str | None:
+    """Something to ask, for the first minute."""
+    st.title("What should they answer?", anchor=False)
+    return st.pills(
+        "Suggestions", SUGGESTIONS, key="compare_suggestion", label_visibility="collapsed", disabled=disabled
+    )
+
+
+def show(comparison: Comparison) -> str | None:
+    """A comparison that is over. The prompt again when it shall be run again."""
+    show_prompt(comparison.prompt, comparison.template)
+    columns = _columns([spec for spec, _ in comparison.columns])
+    for column, (_, turn) in zip(columns, comparison.columns, strict=True):
+        with column:
+            answer.show(turn)
+    return propose_again(comparison)
+
+
+def propose_again(comparison: Comparison) -> str | None:
+    """The prompt, when it shall be asked once more."""
+    again = st.button("Run again", icon=":material/refresh:", key=f"again-{comparison.id}")
+    return comparison.prompt if again else None
+
+
+def run(router: Router, prompt: str, models: list[str], setup: Setup) -> Live:
+    """Ask every model at once. However they end, all are kept. Raises RouterError when nothing was sent."""
+    comparison = Comparison(prompt, setup.template.name if setup.template else None, models)
+    sent = setup.render(prompt)
+    streams = []
+    for spec in models:
+        options: Options = {**setup.options(), "model": spec, "fallback": False, "run_id": comparison.id}
+        streams.append(router.stream(prompt, **options))
+
+    def keep(over: Live) -> None:
+        for spec, lane in zip(models, over.lanes, strict=True):
+            error = str(lane.error) if lane.error else None
+            turn = Turn(prompt, sent, comparison.template, lane.stream.answer, error)
+            comparison.columns.append((spec, turn))
+
+    st.session_state.comparison = comparison
+    return Live(PAGE, streams, keep)
+
+
+def paint(live: Live) -> None:
+    """The columns as they are written, then as they will stay."""
+    comparison: Comparison = st.session_state.comparison
+    show_prompt(comparison.prompt, comparison.template)
+    columns = _columns(comparison.models)
+
+    def show_outcome(lane: Lane, column: DeltaGenerator) -> None:
+        with column:
+            answer.show_outcome(lane.stream.answer, str(lane.error) if lane.error else None)
+
+    live.watch(columns, show_outcome)
+    # A slider among columns that are still being written would invite a click that is lost.
+    for column, (_, turn) in zip(columns, comparison.columns, strict=True):
+        with column:
+            answer.show_controls(turn)
+    st.query_params["run"] = comparison.id
+    propose_again(comparison)
+
+
+def _columns(models: list[str]) -> list[DeltaGenerator]:
+    places = []
+    for column, spec in zip(st.columns(len(models), border=True), models, strict=True):
+        column.markdown(f"**{safe(controls.model_name(spec))}**")
+        places.append(column.container())
+    return places
