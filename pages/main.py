@@ -18,6 +18,6 @@ page = st.navigation(
     ],
     position="top",
 )
-live.stop_elsewhere(page.url_path or "chat")
+live.enter(page.url_path or "chat")
 notices.show()
 page.run()

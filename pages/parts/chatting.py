@@ -38,6 +38,7 @@ def current(router: Router) -> Conversation:
 
 
 def _load(router: Router, conversation_id: str) -> Conversation | None:
+    live.wait_for_the_last(conversation_id)
     try:
         chat = turns.load(router, conversation_id)
     except LogUnavailable as error:
@@ -105,7 +106,7 @@ def ask(router: Router, chat: Conversation, prompt: str, model: str, setup: Setu
     stream = router.stream(prompt, **options)
     st.query_params["c"] = chat.id
     chat.asking = prompt, template
-    return Live(PAGE, [stream], keep)
+    return Live(PAGE, chat.id, [stream], keep)
 
 
 def paint(chat: Conversation, live: Live) -> None:

@@ -11,7 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 from pages.parts import answer, controls, turns
 from pages.parts.chatting import SUGGESTIONS, show_prompt
 from pages.parts.controls import Setup
-from pages.parts.live import Lane, Live
+from pages.parts.live import Lane, Live, wait_for_the_last
 from pages.parts.markdown import safe
 from pages.parts.turns import Turn
 from router import LogUnavailable, Router
@@ -47,6 +47,7 @@ def current(router: Router) -> Comparison | None:
 
 
 def _load(router: Router, run_id: str) -> Comparison | None:
+    wait_for_the_last(run_id)
     try:
         logged = router.log.run(run_id)
         columns = [(one.requested_model, turns.from_log(router, one)) for one in logged]
@@ -122,7 +123,8 @@ def run(router: Router, prompt: str, models: list[str], setup: Setup) -> Live:
             comparison.columns.append((spec, turn))
 
     st.session_state.comparison = comparison
-    return Live(PAGE, streams, keep)
+    st.query_params["run"] = comparison.id
+    return Live(PAGE, comparison.id, streams, keep)
 
 
 def paint(live: Live) -> None:
@@ -140,7 +142,6 @@ def paint(live: Live) -> None:
     for column, (_, turn) in zip(columns, comparison.columns, strict=True):
         with column:
             answer.show_controls(turn)
-    st.query_params["run"] = comparison.id
     propose_again(comparison)
 
 

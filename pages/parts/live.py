@@ -17,7 +17,6 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
-from streamlit.runtime.scriptrunner import RerunException
 
 from pages.parts import figures
 from pages.parts.markdown import safe, split_finished
@@ -26,6 +25,9 @@ from router import AnswerStream, RouterError
 FRAMES_PER_SECOND = 10
 PULSE_SECONDS = 0.25
 """How often a silent lane touches the page, which is when Streamlit notices that the user has gone or clicked."""
+SECONDS_UNWATCHED = 0.6
+"""How long answers are written on when nobody paints them: as long as a click needs to bring the next run."""
+SECONDS_TO_FIRST_PAINT = 10.0
 _STATE = "live"
 _logger = logging.getLogger(__name__)
 
@@ -89,63 +91,112 @@ class Lane:
 
 
 class Live:
-    """The answers under way in this session, all on one page.
+    """The answers under way in one session, all on one page.
 
+    about: what they belong to, such as a conversation's id.
     keep: called once, when the last has ended or they were stopped: every stream then has its `answer`.
     """
 
-    def __init__(self, page: str, streams: Sequence[AnswerStream], keep: Callable[[Live], None]) -> None:
+    def __init__(self, page: str, about: str, streams: Sequence[AnswerStream], keep: Callable[[Live], None]) -> None:
         self.page = page
+        self.about = about
         self.lanes = [Lane(stream) for stream in streams]
+        self.ended = threading.Event()
         self._keep = keep
+        self._stopping = threading.Lock()
+        self._painting = threading.Lock()
+        self._painter: object = None
+        self._leash: threading.Timer | None = None
+        self._expect_a_painter(SECONDS_TO_FIRST_PAINT)
+        _under_way[about] = self
         st.session_state[_STATE] = self
 
     def watch(self, places: Sequence[DeltaGenerator], on_end: Callable[[Lane, DeltaGenerator], None]) -> None:
         """Paint each lane into its place until all have ended. `on_end` may draw below a lane once it has."""
         wake = threading.Event()
+        painter = self._painter = object()
+        self._expect_a_painter(None)
         running = list(zip(self.lanes, places, strict=True))
         try:
-            for lane, place in running:
-                lane.attach(place, wake)
+            with self._painting:
+                for lane, place in running:
+                    lane.attach(place, wake)
             while running:
                 for lane, place in list(running):
-                    if not lane.paint():
+                    with self._painting:
+                        if self._painter is not painter:
+                            st.stop()  # a newer run of the script paints; Streamlit lets this one end by itself
+                        more = lane.paint()
+                    if not more:
                         running.remove((lane, place))
                         on_end(lane, place)
                 if running:
                     wake.wait(1 / FRAMES_PER_SECOND)
                     wake.clear()
-        except RerunException:
-            raise  # the next run of the script paints on
         except BaseException:
-            self.stop()
+            # A click and a closed tab look the same from here. Only after a click a new run comes soon.
+            if self._painter is painter:
+                self._expect_a_painter(SECONDS_UNWATCHED)
             raise
         self.stop()
 
+    def adopt(self) -> None:
+        """A new run of the script has begun on this page; it will paint."""
+        self._expect_a_painter(SECONDS_TO_FIRST_PAINT)
+
     def stop(self) -> None:
-        """End what is still being written and keep what there is. Does nothing the second time."""
-        if st.session_state.get(_STATE) is self:
-            del st.session_state[_STATE]
+        """End what is still being written and keep what there is. Returns when that is done, by whomever.
+
+        Touches nothing of Streamlit's: in a run that is being stopped, even session state raises.
+        """
+        with self._stopping:
+            if self.ended.is_set():
+                return
+            self._expect_a_painter(None)
             for lane in self.lanes:
                 lane.stream.close()
             self._keep(self)
+            _under_way.pop(self.about, None)
+            self.ended.set()
+
+    def _expect_a_painter(self, within: float | None) -> None:
+        """Stop unless this is called again within so many seconds; None waits for nothing."""
+        if self._leash:
+            self._leash.cancel()
+        self._leash = None
+        if within is not None and not self.ended.is_set():
+            self._leash = threading.Timer(within, self.stop)
+            self._leash.daemon = True
+            self._leash.start()
 
 
-def current(page: str) -> Live | None:
-    """What this page was painting when its last run was interrupted."""
+_under_way: dict[str, Live] = {}
+
+
+def current(page: str | None = None) -> Live | None:
+    """What is being written in this session, on this page or on any."""
     live: Live | None = st.session_state.get(_STATE)
-    return live if live and live.page == page else None
+    return live if live and not live.ended.is_set() and page in (None, live.page) else None
 
 
 def stop() -> None:
     """End what is being written in this session, on whichever page."""
-    live: Live | None = st.session_state.get(_STATE)
+    live = current()
     if live:
         live.stop()
 
 
-def stop_elsewhere(page: str) -> None:
-    """Leaving a page ends what was being written there."""
-    live: Live | None = st.session_state.get(_STATE)
-    if live and live.page != page:
+def enter(page: str) -> None:
+    """A run of the script begins on this page: what is written here goes on, what was written elsewhere ends."""
+    live = current()
+    if live and live.page == page:
+        live.adopt()
+    elif live:
         live.stop()
+
+
+def wait_for_the_last(about: str) -> None:
+    """After a reload: the answer that the old tab was writing is about to be stopped and logged."""
+    left_behind = _under_way.get(about)
+    if left_behind:
+        left_behind.ended.wait(PULSE_SECONDS + 2 * SECONDS_UNWATCHED)

@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from router.log import schema
+from router.log.interaction import COLUMNS
+from router.log.store import LogStore
+from tests.log.support import assert_files_equal_table, in_csv, in_json, made_up, wait_until
+
+OpenStore = Callable[..., LogStore]
+
+
+@pytest.fixture
+def store(open_store: OpenStore) -> LogStore:
+    return open_store()
+
+
+@pytest.fixture
+def sqlite_store(tmp_path: Path) -> LogStore:
+    with LogStore(tmp_path) as store:
+        yield store
+
+
+def test_an_empty_log_is_an_empty_array_and_a_header(store: LogStore, tmp_path: Path) -> None:
+    store.flush()
+    assert in_json(tmp_path) == []
+    assert (tmp_path / "prompts.csv").read_text() == ",".join([*COLUMNS, "seq"]) + "\n"
+    assert pd.read_csv(tmp_path / "prompts.csv").empty
+
+
+def test_an_interaction_shows_in_both_files_within_a_second(store: LogStore, tmp_path: Path) -> None:
+    one = made_up()
+    store.append(one)
+    wait_until(lambda: (tmp_path / "prompts.csv").exists() and len(in_csv(tmp_path)) == 1, within_s=1.0)
+    assert_files_equal_table(store, tmp_path)
+
+
+def test_a_rating_shows_in_both_files_and_can_be_overwritten_and_withdrawn(store: LogStore, tmp_path: Path) -> None:
+    rows = [made_up(response="x" * (n * 1000)) for n in range(12)]
+    for one in rows:
+        store.append(one)
+    store.flush()
+    for rating in (5, None, 2):
+        for one in (rows[0], rows[5], rows[-1]):
+            store.rate(one.prompt_id, rating)
+        store.flush()
+        assert_files_equal_table(store, tmp_path)
+        assert [row["rating"] for row in in_json(tmp_path)].count(rating) >= 3
+    assert [row["rating"] for row in in_csv(tmp_path)].count("2") == 3
+
+
+def test_pandas_reads_both_files_with_the_right_rows_and_columns(sqlite_store: LogStore, tmp_path: Path) -> None:
+    nasty = [
+        "=cmd|' /C calc'!A0",
+        "a\r\nb\rc\n\nd",
+        'say "hi", then; \t',
+        "😀 東京 \u2028",
+        "-1+1",
+        "@x",
+        ",",
+        '"',
+        "\r",
+    ]
+    for number, text in enumerate(nasty):
+        sqlite_store.append(made_up(prompt=text, response=text * 2, template=text, rating=1 + number % 5))
+    sqlite_store.flush()
+    from_csv, from_json = pd.read_csv(tmp_path / "prompts.csv"), pd.read_json(tmp_path / "prompts.json")
+    assert list(from_csv.columns) == list(from_json.columns) == [*COLUMNS, "seq"]
+    assert len(from_csv) == len(from_json) == len(nasty)
+    assert list(from_csv.rating) == list(from_json.rating) == [1 + number % 5 for number in range(len(nasty))]
+    assert list(from_json.prompt) == nasty
+    assert from_csv.seq.dtype == "int64"
+    assert not from_csv.prompt.str.startswith(("=", "+", "-", "@", "\t", "\r")).any()
+
+
+_TEXT = st.text(alphabet=st.one_of(st.characters(), st.sampled_from("=+-@\t\r\n\"',;\\ \u2028\x85\x0b\0")), max_size=40)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    changes=st.lists(
+        st.one_of(_TEXT, st.tuples(st.integers(0, 10), st.one_of(st.none(), st.integers(1, 5)))), max_size=12
+    )
+)
+def test_after_any_changes_both_files_equal_the_table(
+    tmp_path: Path, sqlite_store: LogStore, changes: list[str | tuple[int, int | None]]
+) -> None:
+    ids = [row.interaction.prompt_id for row in sqlite_store.rows()]
+    for change in changes:
+        if isinstance(change, str):
+            one = made_up(prompt=change, response=change[::-1] * 3, error=change, params={change: change})
+            sqlite_store.append(one)
+            ids.append(one.prompt_id)
+        elif ids:
+            sqlite_store.rate(ids[change[0] % len(ids)], change[1])
+    sqlite_store.flush()
+    assert_files_equal_table(sqlite_store, tmp_path)
+
+
+def test_a_deleted_file_comes_back(store: LogStore, tmp_path: Path) -> None:
+    store.append(made_up())
+    store.flush()
+    for path in tmp_path.glob("*prompts.json*"):
+        path.unlink()
+    (tmp_path / "prompts.csv").unlink()
+    store.flush()
+    assert_files_equal_table(store, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["prompts.json", "prompts.csv", ".prompts.json.next", ".prompts.csv.next"])
+@pytest.mark.parametrize("damage", [b"", b"x" * 5000])
+def test_a_file_that_was_edited_or_torn_is_made_anew(
+    sqlite_store: LogStore, tmp_path: Path, name: str, damage: bytes
+) -> None:
+    for _ in range(3):
+        sqlite_store.append(made_up())
+        sqlite_store.flush()
+    (tmp_path / name).write_bytes(damage)
+    sqlite_store.append(made_up())
+    sqlite_store.flush()
+    assert_files_equal_table(sqlite_store, tmp_path)
+
+
+def test_an_edit_that_keeps_the_size_is_noticed(sqlite_store: LogStore, tmp_path: Path) -> None:
+    sqlite_store.append(made_up(response="Things fall."))
+    sqlite_store.flush()
+    path = tmp_path / "prompts.json"
+    path.write_bytes(path.read_bytes().replace(b"Things fall.", b"Things rise."))
+    sqlite_store.flush()
+    assert_files_equal_table(sqlite_store, tmp_path)
+
+
+def test_files_of_another_database_are_kept_under_a_dated_name(tmp_path: Path) -> None:
+    before = made_up(prompt="from before")
+    with LogStore(tmp_path) as store:
+        store.append(before)
+    (tmp_path / "prompts.db").unlink()
+    with LogStore(tmp_path) as store:
+        store.append(made_up(prompt="from now"))
+        store.flush()
+        assert_files_equal_table(store, tmp_path)
+        store.rate(store.page()[0].interaction.prompt_id, 1)
+    (kept,) = tmp_path.glob("prompts.json.kept-*")
+    assert [row["prompt_id"] for row in json.loads(kept.read_bytes())] == [before.prompt_id]
+    (kept,) = tmp_path.glob("prompts.csv.kept-*")
+    assert before.prompt_id in kept.read_text()
+
+
+def test_files_that_someone_else_put_there_are_kept(tmp_path: Path) -> None:
+    (tmp_path / "prompts.json").write_text('[{"prompt": "mine", "response": "a file from another program"}]')
+    with LogStore(tmp_path) as store:
+        store.flush()
+    (kept,) = tmp_path.glob("prompts.json.kept-*")
+    assert json.loads(kept.read_text())[0]["prompt"] == "mine"
+    assert in_json(tmp_path) == []
+
+
+def test_rows_taken_out_of_the_table_leave_the_files_when_the_epoch_moves(store: LogStore, tmp_path: Path) -> None:
+    rows = [made_up() for _ in range(4)]
+    for one in rows:
+        store.append(one)
+    store.flush()
+    with store._database.writing() as connection:
+        connection.execute(
+            schema.clock.update().values(rev=schema.clock.c.rev + 1, rebuilds=schema.clock.c.rebuilds + 1)
+        )
+        connection.execute(schema.interactions.delete().where(schema.interactions.c.prompt_id == rows[1].prompt_id))
+    store.flush()
+    assert [row["prompt_id"] for row in in_json(tmp_path)] == [rows[n].prompt_id for n in (0, 2, 3)]
+    store.append(made_up())
+    store.flush()
+    assert_files_equal_table(store, tmp_path)
+
+
+def test_files_follow_a_table_that_was_restored_from_a_backup(sqlite_store: LogStore, tmp_path: Path) -> None:
+    for _ in range(3):
+        sqlite_store.append(made_up())
+        sqlite_store.flush()
+    with sqlite_store._database.writing() as connection:
+        connection.execute(sa.text("UPDATE clock SET rev = 1, seq = 1"))
+        connection.execute(sa.text("DELETE FROM interactions WHERE seq > 1"))
+    sqlite_store.flush()
+    assert_files_equal_table(sqlite_store, tmp_path)
+    assert len(in_json(tmp_path)) == 1
+
+
+def test_files_follow_where_there_are_no_hard_links(
+    sqlite_store: LogStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("no hard links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    one = made_up()
+    sqlite_store.append(one)
+    sqlite_store.flush()
+    sqlite_store.rate(one.prompt_id, 3)
+    sqlite_store.append(made_up())
+    sqlite_store.flush()
+    assert_files_equal_table(sqlite_store, tmp_path)
+
+
+def test_what_another_process_wrote_shows_in_the_files_of_this_one(open_store: OpenStore, tmp_path: Path) -> None:
+    open_store(mirror=True).flush()
+    one = made_up()
+    open_store(mirror=False).append(one)
+    wait_until(lambda: [row["prompt_id"] for row in in_json(tmp_path)] == [one.prompt_id], within_s=1.5)
+
+
+def test_closing_leaves_the_files_up_to_date(tmp_path: Path) -> None:
+    with LogStore(tmp_path) as store:
+        for _ in range(50):
+            store.append(made_up())
+    assert len(in_json(tmp_path)) == len(in_csv(tmp_path)) == 50
