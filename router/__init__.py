@@ -14,6 +14,7 @@ from router.engine import AnswerStream
 from router.errors import (
     AllProvidersFailed,
     BadRequest,
+    BudgetExceeded,
     ErrorKind,
     LogUnavailable,
     NotConfigured,
@@ -36,6 +37,7 @@ __all__ = [
     "AnswerStream",
     "Attempt",
     "BadRequest",
+    "BudgetExceeded",
     "ErrorKind",
     "LogUnavailable",
     "Message",

@@ -20,7 +20,7 @@ from hashlib import sha256
 from importlib import import_module
 from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import anyio
 from starlette.requests import ClientDisconnect, Request
@@ -92,7 +92,7 @@ def _check_caller(request: Request) -> None:
         return
     if token is None:
         client = request.client.host if request.client else ""
-        if not _is_loopback(client) or not _is_loopback(request.url.hostname or ""):
+        if not _is_loopback(client) or not _is_loopback(_hostname(request)):
             raise _Refused(
                 401, "unauthorized", "Only this machine may call without a token. Set API_TOKEN to allow others."
             )
@@ -101,8 +101,14 @@ def _check_caller(request: Request) -> None:
         if not hmac.compare_digest(given.encode(), token.reveal().encode()):
             raise _Refused(401, "unauthorized", "Send the value of API_TOKEN as Authorization: Bearer <token>.")
     origin = request.headers.get("origin")
-    if origin and urlsplit(origin).netloc != request.headers.get("host"):
+    if origin and origin.partition("://")[2] != request.headers.get("host"):
         raise _Refused(403, "forbidden", "This request comes from a page of another site.")
+
+
+def _hostname(request: Request) -> str:
+    with suppress(ValueError):  # a Host header may hold anything
+        return request.url.hostname or ""
+    return ""
 
 
 def _is_loopback(host: str) -> bool:
@@ -125,8 +131,9 @@ def _has_valid_signature(request: Request) -> bool:
     query, separator, signature = request.url.query.rpartition("&signature=")
     if request.method != "GET" or not separator:
         return False
-    fresh = float(request.query_params.get("expires", "0")) > time.time()
-    return fresh and hmac.compare_digest(signature.encode(), _signature(request.url.path, query).encode())
+    if not hmac.compare_digest(signature.encode(), _signature(request.url.path, query).encode()):
+        return False
+    return float(request.query_params["expires"]) > time.time()
 
 
 async def _chat(request: Request) -> Response:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import time
+import traceback
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -12,12 +14,26 @@ from datetime import UTC, datetime
 from types import TracebackType
 
 from router import catalog, tokens
+from router.cooldown import Cooldowns, Key
 from router.errors import AllProvidersFailed, BadRequest, ErrorKind, ProviderError, RouterError, StreamInterrupted
 from router.lifeline import Cancelled, Lifeline, Timeouts
 from router.providers.base import Provider
 from router.types import Answer, Attempt, Outcome, Request, Status, Usage
 
 MAX_ANSWER_CHARS = 10_000_000
+MAX_RETRIES = 2
+FIRST_BACKOFF_S = 0.5
+LONGEST_BACKOFF_S = 8.0
+RETRIED = frozenset(
+    {
+        ErrorKind.RATE_LIMITED,
+        ErrorKind.OVERLOADED,
+        ErrorKind.SERVER_ERROR,
+        ErrorKind.CONNECTION,
+        ErrorKind.INTERRUPTED,
+    }
+)
+"""Failures after which the last one standing is asked again. Not a timeout: a hang costs its deadline once."""
 _logger = logging.getLogger(__name__)
 
 
@@ -27,6 +43,19 @@ class Route:
 
     provider: Provider
     model: str
+
+    @property
+    def key(self) -> Key:
+        """What its cooldown is kept under."""
+        return self.provider.name, self.model
+
+
+@dataclass(frozen=True, slots=True)
+class _Retry:
+    """Another attempt at the same place, so many seconds after `failure`."""
+
+    seconds: float
+    failure: ProviderError
 
 
 @dataclass(slots=True)
@@ -49,6 +78,8 @@ class AnswerStream:
     Iterating raises StreamInterrupted when a provider fails after its first text, and when nobody answers
     BadRequest, AllProvidersFailed, or, where only one provider was to be tried, that one's own error.
 
+    `waiting_until` is set (on the monotonic clock) while the last one standing is given time before another attempt.
+
     With `hold` the text comes in one piece at the end. Nobody has then seen a part of it, so an answer that breaks off
     can still be replaced by another provider's.
     """
@@ -61,6 +92,7 @@ class AnswerStream:
         request: Request,
         *,
         timeouts: Timeouts,
+        cooldowns: Cooldowns,
         scrub: Callable[[str], str],
         on_settled: Callable[[Answer, RouterError | None], None],
         hold: bool = False,
@@ -69,6 +101,7 @@ class AnswerStream:
         self._requested_model = requested_model
         self._routes = routes
         self._request = request
+        self._cooldowns = cooldowns
         self._scrub = scrub
         self._on_settled = on_settled
         self._hold = hold
@@ -78,6 +111,8 @@ class AnswerStream:
         self._started = time.monotonic()
         self._attempts: list[Attempt] = []
         self._answer: Answer | None = None
+        self._last_failure: ProviderError | None = None
+        self.waiting_until: float | None = None
         self._received = _Received(routes[0])
 
     def __iter__(self) -> Iterator[str]:
@@ -114,32 +149,33 @@ class AnswerStream:
     def _run(self) -> Generator[str]:
         failure: RouterError | None = None
         broken_off: tuple[_Received, ProviderError] | None = None
-        for route in self._routes:
-            if failure and self._lifeline.total_remaining() <= 0:
-                break
-            problem = route.provider.problem()
-            if problem:
-                failure = problem
-                self._note(route, "skipped", problem, kind=problem.kind)
-                continue
+        for route, retry in self._candidates():
             started = time.monotonic()
             self._received = _Received(route)
             try:
+                if retry:
+                    self._wait_before(retry)
+                    started = time.monotonic()
                 yield from self._attempt(route)
             except (Cancelled, GeneratorExit):
+                self._cooldowns.released(route.key)
                 self._note(route, "stopped", started=started)
                 self._settle("stopped")
                 return
             except ProviderError as error:
-                failure = error
+                failure = self._cleansed(error)
             except Exception as error:
-                _logger.warning("%s sent something unforeseen", route.provider.label, exc_info=True)
+                found = self._scrub(traceback.format_exc())
+                _logger.warning("%s sent something unforeseen\n%s", route.provider.label, found)
                 what = f"sent something that could not be understood ({type(error).__name__})"
                 failure = ProviderError(route.provider.name, ErrorKind.MALFORMED_RESPONSE, what)
             else:
+                self._cooldowns.succeeded(route.key)
                 self._note(route, "ok", started=started)
                 self._settle("ok" if route is self._routes[0] else "fallback")
                 return
+            self._cooldowns.failed(route.key, failure)
+            self._last_failure = failure
             outcome: Outcome = "interrupted" if self._received.parts else "failed"
             self._note(route, outcome, failure, failure.kind, failure.status_code, started)
             if self._received.parts:
@@ -152,6 +188,58 @@ class AnswerStream:
             self._received, cause = broken_off
             raise self._failed("interrupted", StreamInterrupted(cause, "".join(self._received.parts)))
         raise self._failed("error", self._final(failure))
+
+    def _candidates(self) -> Iterator[tuple[Route, _Retry | None]]:
+        """Where to try next, in order, and for the last one standing again after a wait.
+
+        A model that is not configured or cools down is passed over. When nothing else is left, of those that cool
+        down the one due first is tried all the same.
+        """
+        cooling: list[tuple[float, int, Route]] = []
+        tried = False
+        for position, route in enumerate(self._routes):
+            if tried and self._lifeline.total_remaining() <= 0:
+                return
+            problem = route.provider.problem()
+            if problem:
+                self._note(route, "skipped", problem, kind=problem.kind)
+                continue
+            pause = self._cooldowns.claim(route.key)
+            if pause:
+                why = f"passed over for {pause.seconds_left:.0f} s more: {pause.reason}"
+                self._note(route, "skipped", ProviderError(route.provider.name, pause.kind, why), kind=pause.kind)
+                cooling.append((pause.seconds_left, position, route))
+                continue
+            tried = True
+            yield route, None
+            if not any(self._is_usable(other) for other in self._routes[position + 1 :]):
+                yield from self._retries(route)
+        if cooling and not tried:
+            first = min(cooling)[2]
+            yield first, None
+            yield from self._retries(first)
+
+    def _is_usable(self, route: Route) -> bool:
+        return route.provider.problem() is None and not self._cooldowns.is_cooling(route.key)
+
+    def _retries(self, route: Route) -> Iterator[tuple[Route, _Retry]]:
+        """The last one standing again, while it fails in a way that passes and there is time."""
+        for number in range(MAX_RETRIES):
+            failure = self._last_failure
+            if failure is None or failure.kind not in RETRIED:
+                return
+            backoff = random.uniform(0, min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2**number))
+            seconds = max(backoff, failure.retry_after or 0.0)
+            if seconds >= self._lifeline.total_remaining():
+                return
+            yield route, _Retry(seconds, failure)
+
+    def _wait_before(self, retry: _Retry) -> None:
+        self.waiting_until = time.monotonic() + retry.seconds
+        try:
+            self._lifeline.pause(retry.seconds)
+        finally:
+            self.waiting_until = None
 
     def _attempt(self, route: Route) -> Iterator[str]:
         received = self._received
@@ -194,7 +282,7 @@ class AnswerStream:
                 outcome,
                 kind.value if kind else None,
                 status_code,
-                self._scrub(str(error)) if error else None,
+                str(error) if error else None,
                 self._elapsed_ms(started) if started is not None else 0.0,
             )
         )
@@ -204,15 +292,20 @@ class AnswerStream:
         last = self._attempts[-1]
         if last.kind == ErrorKind.BAD_REQUEST:
             return BadRequest(f"{self._received.route.provider.label}: {last.message}")
-        if len(self._routes) == 1 and failure is not None:
-            return failure
+        if len(self._routes) == 1:
+            return failure or self._routes[0].provider.problem() or AllProvidersFailed(self._attempts)
         return AllProvidersFailed(self._attempts)
 
-    def _failed(self, status: Status, error: RouterError) -> RouterError:
-        # Frames of a provider hold its key, and an error's trail leads there: what leaves here starts afresh.
-        error = error.with_traceback(None)
+    def _cleansed(self, error: ProviderError) -> ProviderError:
+        """The error without any key. Made so at once, because a tool may show the variables of the engine's frames.
+
+        Frames of a provider hold its key, and an error's trail leads there: what leaves here starts afresh.
+        """
         error.__cause__ = error.__context__ = None
         error.args = tuple(self._scrub(str(argument)) for argument in error.args)
+        return error.with_traceback(None)
+
+    def _failed(self, status: Status, error: RouterError) -> RouterError:
         error.prompt_id = self.prompt_id
         error.attempts = tuple(self._attempts)
         self._settle(status, error)

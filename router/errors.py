@@ -5,8 +5,9 @@ RouterError
 ├── NotConfigured        no usable key or URL; `setting` names the variable to set
 ├── BadRequest           the prompt or a parameter was refused; trying elsewhere will not help
 │   └── UnknownTemplate      no template of that name; `names` lists those that exist
+├── BudgetExceeded       a limit that the user set is reached; `setting` names it, `retry_after` may say how long
 ├── UnknownPrompt        no logged interaction has this prompt_id
-├── TemplatesBroken      the templates file cannot be read; it is left alone
+├── TemplatesBroken      the templates file cannot be read or written; it is left alone
 ├── TemplateConflict     someone else changed the template meanwhile; nothing was overwritten
 ├── LogUnavailable       the log cannot be read or written just now
 ├── ProviderError        one provider failed; `kind`, `status_code`, `retry_after` say how
@@ -82,6 +83,15 @@ class UnknownTemplate(BadRequest):
         self.names = tuple(names)
 
 
+class BudgetExceeded(RouterError):
+    """A limit that the user set is reached; nothing was sent. retry_after: seconds until there is room, if known."""
+
+    def __init__(self, setting: str, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.setting = setting
+        self.retry_after = retry_after
+
+
 class UnknownPrompt(RouterError):
     """No logged interaction has this prompt_id."""
 
@@ -91,7 +101,7 @@ class UnknownPrompt(RouterError):
 
 
 class TemplatesBroken(RouterError):
-    """The templates file cannot be read. It is left as it is."""
+    """The templates file cannot be read or written. It is left as it is."""
 
 
 class TemplateConflict(RouterError):

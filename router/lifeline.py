@@ -82,6 +82,11 @@ class Lifeline:
         if self._stopped.wait(max(0.0, min(seconds, self.remaining()))):
             raise Cancelled
 
+    def pause(self, seconds: float) -> None:
+        """Wait between two attempts, but no longer than the whole request may last. Raises Cancelled."""
+        self._due = self._total
+        self.sleep(seconds)
+
     def attach(self, wake: Callable[[], None]) -> None:
         """From here to `detach`, `cancel` calls `wake`, which must not block. Raises Cancelled when it is too late."""
         with self._lock:

@@ -8,14 +8,16 @@ import threading
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack
 
 from router import catalog
 from router import providers as registry
+from router.budget import Budget
+from router.cooldown import Cooldowns, Cooling
 from router.engine import AnswerStream, Route, clean
-from router.errors import BadRequest, RouterError
+from router.errors import BadRequest, LogUnavailable, RouterError
 from router.log.interaction import Interaction
 from router.providers.base import Provider
 from router.providers.http import HttpClient
@@ -101,6 +103,10 @@ class Router:
         self._http = HttpClient()
         self.providers = dict(registry.build(self.settings, self._http) if providers is None else providers)
         self.templates = TemplateStore(self.settings.templates_file)
+        self._cooldowns = Cooldowns()
+        self._budget = Budget(
+            self.settings.max_cost_per_day_usd, self.settings.max_requests_per_minute, self._logged_cost
+        )
         self._given_log = log
         self._opening = threading.Lock()
         secrets = (self.settings.groq_api_key, self.settings.gemini_api_key, self.settings.api_token)
@@ -167,6 +173,10 @@ class Router:
             for model in dict.fromkeys([provider.default_model, *(known.id for known in catalog.models(provider.name))])
         )
 
+    def cooling(self) -> list[Cooling]:
+        """The models that are passed over just now, why and for how long, the one due first in front."""
+        return self._cooldowns.cooling()
+
     def health(self) -> dict[str, Any]:
         """Whether requests can be answered and logged: `status` is `ok` or `degraded`, with the reasons."""
         providers = {
@@ -178,6 +188,7 @@ class Router:
         return {
             "status": "ok" if log.ok else "degraded",
             "providers": providers,
+            "cooling": [asdict(cooling) for cooling in self.cooling()],
             "log": {"ok": log.ok, "since": log.since, "reason": log.reason, "pending": log.pending},
         }
 
@@ -235,6 +246,7 @@ class Router:
         rendered = filled_in.render(prompt, variables) if filled_in else prompt
         request = _request(rendered, system, history, temperature, max_tokens, top_p)
         self._check_length(request)
+        self._budget.admit()
         prompt_id = uuid.uuid4().hex
         timestamp = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         params = {
@@ -248,6 +260,7 @@ class Router:
         }
 
         def settled(answer: Answer, error: RouterError | None) -> None:
+            self._budget.spend(answer.cost_usd)
             interaction = Interaction(
                 prompt_id=prompt_id,
                 timestamp=timestamp,
@@ -282,10 +295,17 @@ class Router:
             routes,
             request,
             timeouts=self.settings.timeouts,
+            cooldowns=self._cooldowns,
             scrub=self._scrub,
             on_settled=settled,
             hold=hold,
         )
+
+    def _logged_cost(self, day: date) -> float:
+        try:
+            return self.log.cost_since(day.isoformat())
+        except LogUnavailable:
+            return 0.0  # a log in trouble must not cost the answer; what is spent from here on counts
 
     def _check_length(self, request: Request) -> None:
         size = sum(len(message.content) for message in request.messages) + len(request.system or "")

@@ -60,6 +60,8 @@ class Settings:
     api_token: Secret | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)
     max_prompt_chars: int = 200_000
+    max_cost_per_day_usd: float | None = None
+    max_requests_per_minute: int | None = None
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
@@ -91,6 +93,8 @@ class Settings:
                 total=_number(values, "TOTAL_TIMEOUT", default.timeouts.total),
             ),
             max_prompt_chars=int(_number(values, "MAX_PROMPT_CHARS", default.max_prompt_chars)),
+            max_cost_per_day_usd=_limit(values, "MAX_COST_PER_DAY_USD"),
+            max_requests_per_minute=_whole_limit(values, "MAX_REQUESTS_PER_MINUTE"),
         )
 
 
@@ -151,3 +155,14 @@ def _number(values: Mapping[str, str], name: str, default: float) -> float:
     if not (math.isfinite(number) and number > 0):
         raise SettingsError(name, f"must be a number above 0, not {values[name]!r}.")
     return number
+
+
+def _limit(values: Mapping[str, str], name: str) -> float | None:
+    return _number(values, name, 0.0) if name in values else None
+
+
+def _whole_limit(values: Mapping[str, str], name: str) -> int | None:
+    limit = _limit(values, name)
+    if limit is not None and limit != int(limit):
+        raise SettingsError(name, f"must be a whole number, not {values[name]!r}.")
+    return None if limit is None else int(limit)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.server import FaultServer
+from tests.routing import Routing
 
 ENVIRONMENT = (
     *("GROQ_API_KEY", "GROQ_MODEL", "GROQ_API_URL"),
@@ -38,3 +39,11 @@ def faults() -> Iterator[FaultServer]:
     """A provider server that misbehaves on demand."""
     with FaultServer() as server:
         yield server
+
+
+@pytest.fixture
+def routing(faults: FaultServer, tmp_path: Path) -> Iterator[Routing]:
+    """Routers on that server."""
+    routing = Routing(faults, tmp_path)
+    yield routing
+    routing.close()

@@ -80,9 +80,14 @@ def reason(attempt: Attempt) -> str:
 
 
 def place(provider: str, model: str) -> str:
-    """A provider as people read it; the demo's models are told apart."""
-    label = shared_router().providers[provider].label if provider in shared_router().providers else provider
-    return f"{label} ({model})" if provider == "demo" else label
+    """A provider within a sentence; the demo's models are told apart."""
+    return f"{label_of(provider)} ({model})" if provider == "demo" else label_of(provider)
+
+
+def label_of(provider: str) -> str:
+    """A provider as people read it; one that is no longer there keeps its name."""
+    known = shared_router().providers.get(provider)
+    return known.label if known else provider
 
 
 def rate(turn: Turn) -> None:
@@ -122,7 +127,7 @@ def _details(answer: Answer) -> None:
     with details:
         for attempt in answer.attempts:
             took = "" if attempt.outcome == "skipped" else f" · {figures.duration(attempt.latency_ms)}"
-            heading = f"{place(attempt.provider, attempt.model)} · {attempt.model} · {attempt.outcome}{took}"
+            heading = f"{label_of(attempt.provider)} · {attempt.model} · {attempt.outcome}{took}"
             icon = f":material/{_ICONS[attempt.outcome]}:"
             with st.expander(safe(heading), expanded=True, type="step", icon=icon):
                 st.caption(safe(attempt.message) if attempt.message else "Answered.")

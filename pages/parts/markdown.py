@@ -7,6 +7,7 @@ data), `$` begins maths, and `:red[…]`, `:smile:` and `:material/…:` are rep
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 _CODE = re.compile(
     r"""
@@ -19,6 +20,7 @@ _MATHS = re.compile(r"\\\((?P<inline>.+?)\\\)|\\\[(?P<block>.+?)\\\]", re.S)
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})")
 
 
+@lru_cache(maxsize=2048)  # a rerun shows the whole conversation again
 def safe(text: str) -> str:
     r"""The text for `st.markdown`. Models write maths as `\( \)` and `\[ \]`: that is rendered."""
     shown, end = [], 0

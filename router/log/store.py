@@ -200,6 +200,11 @@ class LogStore:
         written = sa.select(*COLUMN_OBJECTS).where(column.run_id == run_id).order_by(column.timestamp, column.seq)
         return [*map(to_interaction, self.read(written))]
 
+    def cost_since(self, since: str) -> float:
+        """US dollars of the interactions from this ISO 8601 UTC moment on, as far as known. Raises LogUnavailable."""
+        spent = sa.select(sa.func.sum(interactions.c.cost_usd)).where(interactions.c.timestamp >= since)
+        return float(self.read(spent)[0][0] or 0.0)
+
     def template_text(self, version: str) -> str | None:
         """The text of a template version that was used, None when it never was. Raises LogUnavailable."""
         found = self.read(sa.select(template_versions.c.text).where(template_versions.c.version == version))

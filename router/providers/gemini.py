@@ -8,17 +8,19 @@ cancelled. Its generated client does none of that, and its requests session take
 from __future__ import annotations
 
 import json
+import re
 import threading
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import ExitStack
 from functools import cached_property
-from typing import Any
 
-from router.errors import NotConfigured
+import httpx
+
+from router.errors import ErrorKind, NotConfigured
 from router.lifeline import Lifeline
-from router.providers.failure import malformed
-from router.providers.gemini_rest import NAME, missing_key, payload, read, refusal
+from router.providers.failure import refused
+from router.providers.gemini_rest import NAME, missing_key, model_id, payload, read, refusal, responses
 from router.providers.http import HttpClient
 from router.settings import Secret
 from router.types import Delta, Request
@@ -45,7 +47,7 @@ class GeminiSdk:
     def stream(self, request: Request, lifeline: Lifeline) -> Generator[Delta]:
         """See `Provider.stream`."""
         with ExitStack() as upstream:
-            yield from read(self._client.responses(request, lifeline, upstream))
+            yield from read(responses(self._client.send(request, lifeline, upstream)))
 
     @cached_property
     def _client(self) -> _Client:
@@ -58,15 +60,19 @@ _import_lock = threading.Lock()
 
 class _Client:
     def __init__(self, url: str, key: Secret | None, http: HttpClient) -> None:
-        # The library announces at import that its support has ended; the README says so too.
-        warnings.filterwarnings("ignore", message=r"(?s).*google.generativeai", category=FutureWarning)
+        # At import the library announces that its support has ended (the README says so too) and, years ahead, that of
+        # this Python version.
+        for package in ("google.generativeai", "google.api_core"):
+            warnings.filterwarnings("ignore", message=rf"(?s).*{re.escape(package)}", category=FutureWarning)
         import google.generativeai  # noqa: F401  the package that was asked for; it brings the client below
         from google.ai import generativelanguage
         from google.api_core.client_options import ClientOptions
+        from google.protobuf.json_format import ParseError
 
         from router.providers.gemini_adapter import HttpxAdapter
 
         self._types = generativelanguage
+        self._parse_error = ParseError
         assert key is not None, "problem() says so before anything is sent"
         options = ClientOptions(api_key=key.reveal(), api_endpoint=url)
         self._service = generativelanguage.GenerativeServiceClient(transport="rest", client_options=options)
@@ -77,16 +83,13 @@ class _Client:
         session.mount("http://", self._adapter)
         session.mount("https://", self._adapter)
 
-    def responses(self, request: Request, lifeline: Lifeline, upstream: ExitStack) -> Iterator[dict[str, Any]]:
-        types = self._types
-        message = types.GenerateContentRequest.from_json(json.dumps(payload(request)))
-        message.model = f"models/{request.model}"
+    def send(self, request: Request, lifeline: Lifeline, upstream: ExitStack) -> httpx.Response:
         try:
-            with self._adapter.sending(lifeline, upstream):
-                responses = self._service.stream_generate_content(message, retry=None, timeout=None)
-            for response in responses:
-                yield types.GenerateContentResponse.to_dict(
-                    response, use_integers_for_enums=False, preserving_proto_field_name=False
-                )
-        except (ValueError, TypeError) as error:
-            raise malformed(NAME, f"something that is not a stream of JSON ({error})") from None
+            message = self._types.GenerateContentRequest.from_json(json.dumps(payload(request)))
+        except self._parse_error as error:
+            # The library's types are narrower than JSON: max_tokens has 32 bits, for example.
+            raise refused(NAME, ErrorKind.BAD_REQUEST, None, str(error)) from None
+        message.model = f"models/{model_id(request)}"
+        with self._adapter.sending(lifeline, upstream) as sent:
+            self._service.stream_generate_content(message, retry=None, timeout=None)
+        return sent[-1]

@@ -11,14 +11,13 @@ import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
 import httpx
 
 from router.errors import ErrorKind, NotConfigured, ProviderError
 from router.lifeline import Lifeline
 from router.providers.failure import interrupted, malformed, no_endpoint, refused
-from router.providers.http import HttpClient, retry_after, sse_events
+from router.providers.http import HttpClient, read_body, retry_after, sse_events
 from router.settings import Secret
 from router.types import Delta, Request, Usage
 
@@ -65,19 +64,24 @@ class GeminiRest:
     def stream(self, request: Request, lifeline: Lifeline) -> Generator[Delta]:
         """See `Provider.stream`."""
         assert self.key is not None, "the engine asks problem() first"
-        url = f"{self.url}/v1beta/models/{quote(request.model, safe='')}:streamGenerateContent?alt=sse"
+        url = f"{self.url}/v1beta/models/{model_id(request)}:streamGenerateContent?alt=sse"
         headers = {"x-goog-api-key": self.key.reveal(), "Content-Type": "application/json"}
         body = json.dumps(payload(request)).encode()
         with self.http.request(NAME, "POST", url, headers, body, lifeline, refusal) as response:
-            yield from read(_responses(response))
+            yield from read(responses(response))
 
 
-def _responses(response: httpx.Response) -> Iterator[dict[str, Any]]:
-    for event in sse_events(NAME, response):
-        try:
+def responses(response: httpx.Response) -> Iterator[dict[str, Any]]:
+    """GenerateContentResponse objects in JSON form, from server-sent events, or from the JSON of a server without."""
+    try:
+        if response.headers.get("content-type", "").startswith("application/json"):
+            whole = json.loads(read_body(NAME, response))
+            yield from whole if isinstance(whole, list) else [whole]
+            return
+        for event in sse_events(NAME, response):
             yield json.loads(event)
-        except ValueError:
-            raise malformed(NAME, "something that is not JSON") from None
+    except ValueError:
+        raise malformed(NAME, "something that is not JSON") from None
 
 
 def missing_key(key: Secret | None) -> NotConfigured | None:
@@ -85,6 +89,14 @@ def missing_key(key: Secret | None) -> NotConfigured | None:
     if key is None:
         return NotConfigured("GEMINI_API_KEY", "Gemini is not configured: set GEMINI_API_KEY in .env")
     return None
+
+
+def model_id(request: Request) -> str:
+    """The model's id as it stands in the address. Raises ProviderError for one that would change the address."""
+    name = request.model.removeprefix("models/")
+    if not re.fullmatch(r"[\w.-]+", name, re.ASCII):
+        raise refused(NAME, ErrorKind.MODEL_NOT_FOUND, None, f"{name!r} cannot be the id of a model")
+    return name
 
 
 def payload(request: Request) -> dict[str, Any]:
@@ -112,7 +124,7 @@ def payload(request: Request) -> dict[str, Any]:
 
 
 def read(responses: Iterator[dict[str, Any]]) -> Iterator[Delta]:
-    """Deltas from GenerateContentResponse objects in JSON form, as either backend delivers them.
+    """Deltas from GenerateContentResponse objects in JSON form.
 
     Raises ProviderError when the content was blocked, an error came in the stream, or it ended without a finish reason.
     """

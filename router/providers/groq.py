@@ -18,11 +18,10 @@ import httpx
 from router.errors import ErrorKind, NotConfigured, ProviderError
 from router.lifeline import Lifeline
 from router.providers.failure import interrupted, malformed, no_endpoint, refused
-from router.providers.http import HttpClient, retry_after, sse_events
+from router.providers.http import HttpClient, read_body, retry_after, sse_events
 from router.settings import Secret, Settings
 from router.types import Delta, Request, Usage
 
-MAX_BODY_BYTES = 10_000_000
 _CODES = {
     "invalid_api_key": ErrorKind.AUTHENTICATION,
     "model_not_found": ErrorKind.MODEL_NOT_FOUND,
@@ -41,6 +40,7 @@ _STATUSES = {
     429: ErrorKind.RATE_LIMITED,
     498: ErrorKind.OVERLOADED,  # GROQ's own: no capacity in the flex tier
     503: ErrorKind.OVERLOADED,
+    504: ErrorKind.TIMEOUT,
 }
 _TOO_LONG = re.compile(r"context (length|window)|too long|reduce (the|your) (length|message)", re.I)
 
@@ -83,7 +83,7 @@ class ChatCompletions:
         usage: Usage | None = None
         finish_reason: str | None = None
         some_text = False
-        for event in sse_events(self.name, response):
+        for event in sse_events(self.name, response, last="[DONE]"):
             if event == "[DONE]":
                 # Some compatible servers give no finish_reason and mean this.
                 finish_reason = finish_reason or ("stop" if some_text else None)
@@ -100,12 +100,7 @@ class ChatCompletions:
 
     def _completion(self, response: httpx.Response) -> Iterator[Delta]:
         """The whole answer at once, from a server that does not stream."""
-        body = bytearray()
-        for piece in response.iter_raw():
-            body += piece
-            if len(body) > MAX_BODY_BYTES:
-                raise malformed(self.name, f"an answer of more than {MAX_BODY_BYTES:,} bytes")
-        completion = self._parse(body.decode(errors="replace"))
+        completion = self._parse(read_body(self.name, response).decode(errors="replace"))
         choice = (completion.get("choices") or [{}])[0]
         text = (choice.get("message") or {}).get("content") or ""
         yield Delta(text)

@@ -7,9 +7,11 @@ never end or a body of gigabytes cannot outlive it, and `Lifeline.cancel` wakes 
 
 from __future__ import annotations
 
+import math
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
@@ -25,6 +27,9 @@ from router.providers.failure import interrupted, malformed
 from router.providers.sse import SseReader
 
 MAX_ERROR_BYTES = 65_536
+MAX_BODY_BYTES = 10_000_000
+READ_OUT_SECONDS = 0.05
+"""How long the end of a body may take once everything was said, to have the connection back."""
 Refusal = Callable[[int, httpx.Headers, bytes], ProviderError]
 """Says what a response other than 200 means: its status, headers and (the first bytes of its) body."""
 
@@ -72,11 +77,16 @@ class HttpClient:
             try:
                 if response.status_code != 200:
                     raise refusal(response.status_code, response.headers, _beginning(response.iter_raw()))
+                if response.headers.get("content-type", "").startswith("text/html"):
+                    # Such as the log-in page of a hotel's network.
+                    raise malformed(provider, f"a web page instead of an answer, check {provider.upper()}_API_URL")
                 yield response
             finally:
                 response.close()
         except httpx.ConnectTimeout:
             within = f"could not connect within {lifeline.timeouts.connect:g} s (CONNECT_TIMEOUT)"
+            if lifeline.remaining() < 0.05:  # another deadline was nearer
+                within = lifeline.describe_deadline()
             raise ProviderError(provider, ErrorKind.TIMEOUT, within) from None
         except httpx.TimeoutException:
             raise ProviderError(provider, ErrorKind.TIMEOUT, lifeline.describe_deadline()) from None
@@ -118,15 +128,43 @@ def retry_after(value: str | None, now: float) -> float | None:
     return max(0.0, seconds) if seconds == seconds else None
 
 
-def sse_events(provider: str, response: httpx.Response) -> Iterator[str]:
-    """The data of each server-sent event of a response. Raises ProviderError when a line or an event is endless."""
+def sse_events(provider: str, response: httpx.Response, last: str | None = None) -> Iterator[str]:
+    """The data of each server-sent event of a response, up to and including an event that equals `last`.
+
+    Raises ProviderError when a line or an event is endless.
+    """
     reader = SseReader()
+    chunks = response.iter_raw()
     try:
-        for chunk in response.iter_raw():
-            yield from reader.feed(chunk)
+        for chunk in chunks:
+            for event in reader.feed(chunk):
+                if event == last:
+                    _read_out(response, chunks)
+                    yield event
+                    return
+                yield event
         yield from reader.close()
-    except ValueError as error:
-        raise malformed(provider, str(error)) from None
+    except ValueError:
+        raise malformed(provider, "a line or an event without an end") from None
+
+
+def read_body(provider: str, response: httpx.Response) -> bytes:
+    """A whole body. Raises ProviderError when it is larger than any answer."""
+    body = bytearray()
+    for chunk in response.iter_raw():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise malformed(provider, f"an answer of more than {MAX_BODY_BYTES:,} bytes")
+    return bytes(body)
+
+
+def _read_out(response: httpx.Response, chunks: Iterator[bytes]) -> None:
+    """Read to the end of the body if it comes soon: only then can the connection carry another request."""
+    stream = response.extensions.get("network_stream")
+    if isinstance(stream, _Stream):
+        with stream.hurry(), suppress(httpx.TransportError):
+            for _ in chunks:
+                pass
 
 
 class _Stream(httpcore.NetworkStream):
@@ -135,6 +173,16 @@ class _Stream(httpcore.NetworkStream):
     def __init__(self, inner: httpcore.NetworkStream) -> None:
         self._inner = inner
         self._socket: socket.socket = inner.get_extra_info("socket")
+        self._ends = math.inf
+
+    @contextmanager
+    def hurry(self) -> Iterator[None]:
+        """In this block reads end after READ_OUT_SECONDS altogether."""
+        self._ends = time.monotonic() + READ_OUT_SECONDS
+        try:
+            yield
+        finally:
+            self._ends = math.inf
 
     def _shut_down(self) -> None:
         # Only shutdown wakes a thread that is blocked in recv; close does not. It is called on the base class because
@@ -143,7 +191,9 @@ class _Stream(httpcore.NetworkStream):
             socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def read(self, max_bytes: int, timeout: Any = None) -> bytes:
-        seconds = _left(timeout, httpcore.ReadTimeout)
+        seconds = min(_left(timeout, httpcore.ReadTimeout), self._ends - time.monotonic())
+        if seconds <= 0:
+            raise httpcore.ReadTimeout("the end of the body is late")
         timeout.attach(self._shut_down)
         try:
             return self._inner.read(max_bytes, seconds)

@@ -1,0 +1,147 @@
+"""No provider outlives a deadline, and `Lifeline.cancel` ends it at once, wherever it is."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from router.errors import ErrorKind
+from router.lifeline import Lifeline, Timeouts
+from tests.faults.behaviours import Behaviour, Reply
+from tests.faults.faults import Fault
+from tests.faults.server import FaultServer, unreachable_url
+from tests.log.support import wait_until
+from tests.providers.upstream import OVER_HTTP, PATIENT, Received, Upstream, asking
+
+LATE = 2.0
+"""How many seconds over its deadline a request may be on a machine that is busy with something else."""
+
+FIRST_TOKEN = Timeouts(connect=10, first_token=0.3, idle=10, total=10)
+IDLE = Timeouts(connect=10, first_token=10, idle=0.3, total=10)
+TOTAL = Timeouts(connect=10, first_token=10, idle=10, total=0.3)
+
+
+@pytest.mark.parametrize(
+    ("fault", "timeouts", "setting", "text"),
+    [
+        (Fault.hang(None), FIRST_TOKEN, "FIRST_TOKEN_TIMEOUT", ""),
+        (Fault.hang(0), FIRST_TOKEN, "FIRST_TOKEN_TIMEOUT", ""),
+        (Fault.hang(0, status=503), FIRST_TOKEN, "FIRST_TOKEN_TIMEOUT", ""),
+        (Fault.endless_headers(0.01), FIRST_TOKEN, "FIRST_TOKEN_TIMEOUT", ""),
+        (Fault.trickle("bytes", interval=0.01), FIRST_TOKEN, "FIRST_TOKEN_TIMEOUT", ""),
+        (Fault.trickle("bytes", interval=0.01, status=500), FIRST_TOKEN, "FIRST_TOKEN_TIMEOUT", ""),
+        (Fault.trickle("comments", interval=0.01), FIRST_TOKEN, "FIRST_TOKEN_TIMEOUT", ""),
+        (Fault.flood("comments"), FIRST_TOKEN, "FIRST_TOKEN_TIMEOUT", ""),
+        (Fault.hang(2), IDLE, "IDLE_TIMEOUT", "one two "),
+        (Fault.trickle("bytes", interval=0.01, after=2), IDLE, "IDLE_TIMEOUT", "one two "),
+        (Fault.trickle("comments", interval=0.01, after=2), IDLE, "IDLE_TIMEOUT", "one two "),
+        (Fault.hang(None), TOTAL, "TOTAL_TIMEOUT", ""),
+        (Fault.hang(2), TOTAL, "TOTAL_TIMEOUT", "one two "),
+        (Fault.trickle("reasoning", interval=0.01), TOTAL, "TOTAL_TIMEOUT", ""),
+        (Fault.trickle("content", interval=0.01), TOTAL, "TOTAL_TIMEOUT", None),
+        (Fault.flood("content"), TOTAL, "TOTAL_TIMEOUT", None),
+    ],
+)
+def test_a_deadline_ends_what_would_last_for_ever(
+    upstream: Upstream, fault: Behaviour, timeouts: Timeouts, setting: str, text: str | None
+) -> None:
+    received = upstream.ask(fault, timeouts=timeouts)
+    assert received.kind is ErrorKind.TIMEOUT
+    assert setting in str(received.error)
+    assert "0.3 s" in str(received.error)
+    assert 0.25 < received.seconds < 0.3 + LATE
+    if text is None:
+        assert set(received.text) == {"x"}
+    else:
+        assert received.text == text
+    upstream.server.wait_for("disconnected", upstream.name)
+
+
+def test_thinking_aloud_is_a_sign_of_life(upstream: Upstream) -> None:
+    reply = Reply("Done.", reasoning="Hm.", delay=0.2)
+    assert upstream.ask(reply, timeouts=Timeouts(first_token=0.35, idle=0.35)).text == "Done."
+
+
+@pytest.mark.parametrize("after", [None, 0, 1])
+def test_cancel_wakes_a_silent_request_at_once(upstream: Upstream, after: int | None) -> None:
+    upstream.script(Fault.hang(after))
+    lifeline, received = Lifeline(PATIENT), Received()
+    with upstream.reading(lifeline, received) as thread:
+        upstream.server.wait_for("request", upstream.name)
+        if after:
+            wait_until(lambda: bool(received.pieces), 5)
+        started = time.monotonic()
+        lifeline.cancel()
+        thread.join(5)
+        assert time.monotonic() - started < 1
+    assert received.cancelled
+    assert received.text == "one "[: 4 * (after or 0)]
+    upstream.server.wait_for("disconnected", upstream.name)
+
+
+@pytest.mark.parametrize("backend", OVER_HTTP)
+def test_cancel_wakes_a_request_that_cannot_connect(backend: str, faults: FaultServer) -> None:
+    lifeline, received = Lifeline(Timeouts(connect=3)), Received()
+    with unreachable_url() as url, asking(backend, faults, url) as upstream:
+        with upstream.reading(lifeline, received) as thread:
+            wait_until(lambda: any(other.name == "router-dial" for other in threading.enumerate()), 5)
+            started = time.monotonic()
+            lifeline.cancel()
+            thread.join(5)
+            assert time.monotonic() - started < 1
+        assert received.cancelled
+
+
+def test_cancel_ends_a_stream_that_never_stops_talking(upstream: Upstream) -> None:
+    upstream.script(Fault.trickle("content", interval=0.001))
+    lifeline, received = Lifeline(PATIENT), Received()
+    with upstream.reading(lifeline, received) as thread:
+        wait_until(lambda: len(received.pieces) > 5, 5)
+        lifeline.cancel()
+        thread.join(5)
+    assert received.cancelled
+    upstream.server.wait_for("disconnected", upstream.name)
+
+
+def test_cancelled_requests_leave_nothing_behind(upstream: Upstream) -> None:
+    upstream.ask()
+    threads = {thread for thread in threading.enumerate() if thread.name != "fault-server"}
+    upstream.script(Fault.hang(1))
+    for number in range(1, 21):
+        lifeline, received = Lifeline(PATIENT), Received()
+        with upstream.reading(lifeline, received):
+            upstream.server.wait_for("request", upstream.name, times=number + 1)
+    upstream.server.wait_for("disconnected", upstream.name, times=20)
+    upstream.server.wait_until(lambda: upstream.server.open_connections == 0)
+    assert {thread for thread in threading.enumerate() if thread.name != "fault-server"} <= threads
+    assert upstream.ask(Reply("Still here.")).text == "Still here."
+
+
+def test_cancel_after_the_end_touches_nobody_else(upstream: Upstream) -> None:
+    lifeline = Lifeline(PATIENT)
+    upstream.ask(Reply("First."), lifeline=lifeline)
+    upstream.script(Reply("one two three", delay=0.1))
+    received = Received()
+    with upstream.reading(Lifeline(PATIENT), received) as thread:
+        wait_until(lambda: bool(received.pieces), 5)
+        lifeline.cancel()  # of the request that had this connection before
+        thread.join(5)
+    assert upstream.server.connections == 1
+    assert (received.text, received.finish_reason) == ("one two three", "stop")
+
+
+def test_the_demo_obeys_its_lifeline(faults: FaultServer) -> None:
+    demo = Upstream("demo", faults)
+    late = demo.ask(model="slow", timeouts=Timeouts(first_token=0.3))
+    assert late.kind is ErrorKind.TIMEOUT
+    assert "FIRST_TOKEN_TIMEOUT" in str(late.error)
+    lifeline, received = Lifeline(PATIENT), Received()
+    with demo.reading(lifeline, received) as thread:
+        wait_until(lambda: bool(received.pieces), 5)
+        started = time.monotonic()
+        lifeline.cancel()
+        thread.join(5)
+        assert time.monotonic() - started < 1
+    assert received.cancelled
