@@ -19,6 +19,7 @@ from functools import partial
 from hashlib import sha256
 from importlib import import_module
 from ipaddress import ip_address
+from itertools import chain
 from typing import Any
 from urllib.parse import urlencode
 
@@ -106,14 +107,14 @@ def _check_caller(request: Request) -> None:
 
 
 def _hostname(request: Request) -> str:
-    with suppress(ValueError):  # a Host header may hold anything
-        return request.url.hostname or ""
-    return ""
+    """The name in the Host header. Not `request.url`: that puts the server's own address in the place of a bad one."""
+    host = request.headers.get("host", "").lower()
+    return host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
 
 
 def _is_loopback(host: str) -> bool:
     with suppress(ValueError):
-        return ip_address(host.strip("[]")).is_loopback
+        return ip_address(host).is_loopback
     return host == "localhost"
 
 
@@ -258,7 +259,10 @@ def _download(media_type: str, chunks: Callable[[Router], Iterator[bytes]]) -> H
     async def download(request: Request) -> Response:
         name = request.url.path.rpartition("/")[2]
         headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
-        return StreamingResponse(chunks(shared_router()), media_type=media_type, headers=headers)
+        pieces = chunks(shared_router())
+        # The first piece comes before the headers: a log that cannot be read gets the status of an error.
+        first = await anyio.to_thread.run_sync(next, pieces, limiter=_threads)
+        return StreamingResponse(chain([first], pieces), media_type=media_type, headers=headers)
 
     return download
 

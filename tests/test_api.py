@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
@@ -17,7 +15,6 @@ from router.types import Attempt
 from tests.faults.behaviours import Behaviour, Reply
 from tests.faults.faults import Fault
 from tests.faults.server import FaultServer
-from tests.log.support import wait_until
 from tests.serving import Server, serving
 
 
@@ -257,29 +254,3 @@ def test_a_prompt_of_any_text_comes_through(upstream: FaultServer, client: httpx
     answer = client.post("/chat", content=body, headers=JSON).json()
     assert answer["response"] == "Grüße 👋"
     assert logged(client, answer["prompt_id"])["prompt"] == "\ufffd \ufffd 😀"
-
-
-def test_a_client_that_leaves_ends_the_upstream_request(upstream: FaultServer, client: httpx.Client) -> None:
-    upstream.script("groq", Fault.trickle("content", interval=0.01))
-    body = b'{"prompt": "A tale without an end."}'
-    before = upstream.requests.count("groq")
-    head = f"POST /chat HTTP/1.1\r\nHost: {client.base_url.netloc.decode()}\r\nContent-Type: application/json\r\n"
-    with socket.create_connection((client.base_url.host, client.base_url.port or 80)) as sock:
-        sock.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-        upstream.wait_until(lambda: upstream.requests.count("groq") == before + 1)
-        left = time.monotonic()
-    upstream.wait_for("disconnected", "groq", times=disconnections(upstream) + 1)
-    assert time.monotonic() - left < 2
-
-    def rows() -> list[dict[str, Any]]:
-        found = client.get("/logs/prompts.json").json()
-        return [row for row in found if row["prompt"] == "A tale without an end."]
-
-    wait_until(lambda: bool(rows()), 5)
-    assert [row["status"] for row in rows()] == ["stopped"]
-    upstream.script("groq", Reply())
-    assert ask(client).status_code == 200
-
-
-def disconnections(upstream: FaultServer) -> int:
-    return sum(count for (event, _), count in upstream._events.items() if event == "disconnected")

@@ -72,18 +72,19 @@ def test_the_app_s_own_page_may_call(caller: tuple[Server, dict[str, str]]) -> N
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "192.168.1.7:8000", "[", ""])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "192.168.1.7:8000", "evil.example:x", "[", ""]
+)
 def test_without_a_token_another_host_name_is_refused(
     open_server: Server, upstream: FaultServer, method: str, path: str, host: str
 ) -> None:
     sent = len(upstream.requests)
     response = call(open_server, method, path, {"Host": host})
-    assert response.status_code in (400, 401)
-    assert GROQ_KEY not in response.text
+    assert (response.status_code, response.json()["error"]["kind"]) == (401, "unauthorized")
     assert len(upstream.requests) == sent
 
 
-@pytest.mark.parametrize("host", ["localhost", "localhost:8000", "127.0.0.1", "[::1]:8000"])
+@pytest.mark.parametrize("host", ["localhost", "LocalHost:8000", "127.0.0.1", "127.0.0.1:80", "[::1]", "[::1]:8000"])
 def test_without_a_token_this_machine_may_call(open_server: Server, host: str) -> None:
     assert call(open_server, "GET", "/health", {"Host": host}).status_code == 200
 
@@ -153,7 +154,6 @@ def test_a_tampered_link_does_not_work(closed_server: Server, links: list[str]) 
         "/logs/prompts.csv?signature=x&signature=",
     ]
     assert [closed_server.client.get(link).status_code for link in forged] == [401] * len(forged)
-    assert closed_server.client.post(csv).status_code == 401
 
 
 def test_downloads_can_be_read_with_pandas(open_server: Server, upstream: FaultServer) -> None:

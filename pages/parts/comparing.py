@@ -65,8 +65,7 @@ def pick_models(router: Router) -> list[str]:
     """Two to four models, those that can answer proposed."""
     specs = controls.model_specs(router)
     if "compare_models" not in st.session_state:
-        real = [choice.spec for choice in router.models() if choice.configured and choice.provider != "demo"]
-        st.session_state.compare_models = real[:3] if len(real) >= FEWEST else DEMO_LINE_UP
+        st.session_state.compare_models = _line_up(router)
     chosen = st.multiselect(
         "Models",
         specs,
@@ -81,6 +80,15 @@ def pick_models(router: Router) -> list[str]:
     if len(chosen) < FEWEST:
         st.info(f"Choose {FEWEST} to {MOST} models to compare.")
     return chosen
+
+
+def _line_up(router: Router) -> list[str]:
+    """Each configured provider's default model, filled up with their others; the demo where that is not enough."""
+    real = [choice for choice in router.models() if choice.configured and choice.provider != "demo"]
+    defaults = {name: provider.default_model for name, provider in router.providers.items()}
+    real.sort(key=lambda choice: choice.model != defaults[choice.provider])
+    providers = {choice.provider for choice in real}
+    return [choice.spec for choice in real][: max(FEWEST, len(providers))] if len(real) >= FEWEST else DEMO_LINE_UP
 
 
 def suggest(*, disabled: bool) -> str | None:

@@ -46,7 +46,7 @@ def pick_model(router: Router) -> str:
 
 @dataclass(frozen=True)
 class Setup:
-    """What the sidebar says about the next request, besides its model."""
+    """What the sidebar says about the next request, besides its model. A placeholder left empty stays as written."""
 
     template: Template | None
     variables: dict[str, str]
@@ -75,7 +75,11 @@ def pick_setup(router: Router) -> Setup:
     names = [name for name in template.placeholders if name != "prompt"] if template else []
     return Setup(
         template,
-        {name: st.text_input(name, key=f"variable-{name}", persist_state="session") or "" for name in names},
+        {
+            name: text
+            for name in names
+            if (text := st.text_input(name, key=f"variable-{name}", persist_state="session"))
+        },
         st.text_area("System prompt", key="system", height=90, persist_state="session", placeholder="None") or None,
         st.number_input(
             "Temperature",

@@ -133,7 +133,9 @@ def preview(name: str, text: str) -> None:
             key = f"template_sample_{variable}"
             st.session_state.setdefault(key, f"[{variable}]")
             label = f"Sample {_literal(variable)}"
-            variables[variable] = st.text_input(label, key=key, persist_state="session") or ""
+            value = st.text_input(label, key=key, persist_state="session")
+            if value:
+                variables[variable] = value
     try:
         rendered = template.render(sample or "", variables)
     except BadRequest:

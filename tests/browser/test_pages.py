@@ -74,6 +74,7 @@ def test_the_downloaded_csv_opens_in_pandas(start_app: StartApp, page: Page, tmp
     page.goto(app.url)
     ask(page, "What is 12 * 7?")
     set_rating(page, 5)
+    wait_for_log(app, lambda log: log.rating.tolist() == [5])
     page.get_by_role("link", name="Analytics").click()
     with page.expect_download() as downloading:
         page.get_by_role("link", name="CSV").click()
@@ -93,7 +94,7 @@ def test_an_edited_template_is_used_by_the_next_chat(
     text.fill("In the voice of a pirate, with {braces}: {prompt}")
     text.press("Control+Enter")
     page.get_by_role("button", name="Save").click()
-    expect(page.get_by_text("Saved")).to_be_visible()
+    expect(page.get_by_text("Saved.", exact=True)).to_be_visible()
     edited = json.loads((app.folder / "prompt_templates.json").read_text())
     name = next(name for name, text in edited.items() if text.startswith("In the voice of a pirate"))
     page.get_by_role("link", name="Chat").click()

@@ -86,6 +86,8 @@ def test_other_placeholders_get_sample_values(open_page: Open) -> None:
     assert app.code[0].value == "In [language]: Explain gravity."
     app = app.text_input(key="template_sample_language").set_value("French").run()
     assert app.code[0].value == "In French: Explain gravity."
+    app = app.text_input(key="template_sample_language").set_value("").run()
+    assert app.code[0].value == "In {language}: Explain gravity."
 
 
 def test_a_new_template_is_added_at_the_end(open_page: Open, templates_file: Path) -> None:

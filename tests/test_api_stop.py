@@ -1,0 +1,76 @@
+"""What happens to requests over HTTP when a client leaves, when many come at once, and when the log is out of reach."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.faults.behaviours import Reply
+from tests.faults.faults import Fault
+from tests.faults.server import FaultServer, refusing_url
+from tests.log.support import wait_until
+from tests.serving import serving
+
+
+@pytest.fixture
+def client(faults: FaultServer, tmp_path: Path) -> Iterator[httpx.Client]:
+    with serving(faults, tmp_path) as server:
+        yield server.client
+
+
+def test_a_client_that_leaves_ends_the_upstream_request(faults: FaultServer, client: httpx.Client) -> None:
+    faults.script("groq", Fault.hang(2))
+    body = b'{"prompt": "A tale without an end."}'
+    head = f"POST /chat HTTP/1.1\r\nHost: {client.base_url.netloc.decode()}\r\nContent-Type: application/json\r\n"
+    with socket.create_connection((client.base_url.host, client.base_url.port or 80)) as sock:
+        sock.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        faults.wait_for("request", "groq")
+        left = time.monotonic()
+    faults.wait_for("disconnected", "groq")
+    assert time.monotonic() - left < 2
+
+    def rows() -> list[dict[str, Any]]:
+        return list(client.get("/logs/prompts.json").json())
+
+    wait_until(lambda: bool(rows()), 5)
+    (row,) = rows()
+    assert (row["status"], row["prompt"]) == ("stopped", "A tale without an end.")
+    assert row["response"] in ("", "one ", "one two ")
+
+
+def test_many_requests_at_once_get_their_own_answers(faults: FaultServer, client: httpx.Client) -> None:
+    for number in range(60):
+        faults.script(f"groq:m{number}", Reply(f"Answer {number}.", first_delay=0.3))
+
+    def ask(number: int) -> str:
+        response = client.post("/chat", params={"model": f"groq:m{number}"}, json={"prompt": f"Question {number}"})
+        assert response.status_code == 200
+        return str(response.json()["response"])
+
+    with ThreadPoolExecutor(60) as pool:
+        answers = list(pool.map(ask, range(60)))
+    assert answers == [f"Answer {number}." for number in range(60)]
+    logged = {row["prompt"]: row["response"] for row in client.get("/logs/prompts.json").json()}
+    assert logged == {f"Question {number}": f"Answer {number}." for number in range(60)}
+
+
+def test_a_log_that_is_out_of_reach_costs_no_answer(faults: FaultServer, tmp_path: Path) -> None:
+    with refusing_url() as nowhere:
+        database = nowhere.replace("http://", "postgresql+psycopg://user:hidden-password@") + "/router"
+        with serving(faults, tmp_path, DATABASE_URL=database) as server:
+            answer = server.client.post("/chat", json={"prompt": "Hi."})
+            assert (answer.status_code, answer.json()["response"]) == (200, "Hello there.")
+            health = server.client.get("/health")
+            assert (health.json()["status"], health.json()["log"]["ok"]) == ("degraded", False)
+            assert "DATABASE_URL" in health.json()["log"]["reason"]
+            replies = [server.client.get("/logs/prompts.csv"), server.client.get("/logs/prompts.json")]
+            assert [reply.status_code for reply in replies] == [503, 503]
+            assert replies[0].json()["error"]["kind"] == "log_unavailable"
+    assert "hidden-password" not in "".join(server.output) + health.text + "".join(reply.text for reply in replies)
