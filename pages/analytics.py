@@ -2,12 +2,13 @@
 
 import streamlit as st
 
-from pages.parts import analytics, charts, history
+from pages.parts import analytics, charts, controls, history
 from pages.parts.markdown import safe
 from router import LogUnavailable, shared_router
 
 router = shared_router()
 st.title("Analytics", anchor=False)
+controls.show_cooling(router.cooling())
 
 try:
     if not router.log.page(size=1):

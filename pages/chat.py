@@ -4,6 +4,7 @@ import streamlit as st
 
 from pages.parts import answer, chatting, controls, live
 from router import RouterError, shared_router
+from router.router import Options
 
 router = shared_router()
 chat = chatting.current(router)
@@ -12,7 +13,7 @@ with st.sidebar:
     st.button("New conversation", icon=":material/add:", width="stretch", on_click=chatting.start_new)
     model = controls.pick_model(router)
     setup = controls.pick_setup(router)
-    fallback = controls.pick_fallback()
+    more: Options = {"thinking": controls.pick_thinking(router, model), "fallback": controls.pick_fallback()}
     next_request = st.caption(chatting.estimate(chat, model, setup))
 
 stop = st.bottom.empty()
@@ -24,20 +25,20 @@ if prompt:
 under_way = live.current(chatting.PAGE)
 
 for turn in chat.turns:
-    with st.chat_message("user", avatar=":material/person:"):
-        chatting.show_prompt(turn.prompt, turn.template)
+    chatting.show_question(turn.prompt, turn.template)
     with st.chat_message("assistant", avatar=":material/smart_toy:"):
         answer.show(turn)
 
 proposal = st.empty()
 if not under_way:
     with proposal.container():
-        prompt = chatting.propose(chat) or prompt
+        proposed, model = chatting.propose(router, chat, model)
+    prompt = prompt or proposed
 
 if prompt:
     proposal.empty()
     try:
-        under_way = chatting.ask(router, chat, prompt, model, setup, fallback=fallback)
+        under_way = chatting.ask(router, chat, prompt, {**setup.options(), **more, "model": model})
     except RouterError as error:
         st.error(str(error), title="Not sent")
         st.code(prompt, language=None, wrap_lines=True, height=200)

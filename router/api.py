@@ -56,6 +56,7 @@ _OPTIONS: dict[str, type | tuple[type, ...]] = {
     "temperature": (int, float),
     "max_tokens": int,
     "top_p": (int, float),
+    "thinking": str,
     "fallback": bool,
 }
 

@@ -245,7 +245,9 @@ class AnswerStream:
         received = self._received
         size = 0
         self._lifeline.begin_attempt()
-        deltas = route.provider.stream(replace(self._request, model=route.model), self._lifeline)
+        thinking = self._request.thinking if self._request.thinking in route.provider.thinking_levels else None
+        request = replace(self._request, model=route.model, thinking=thinking)
+        deltas = route.provider.stream(request, self._lifeline)
         with closing(deltas):
             for delta in deltas:
                 self._lifeline.progress()

@@ -7,7 +7,7 @@ import re
 import threading
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack
@@ -18,6 +18,7 @@ from router.budget import Budget
 from router.cooldown import Cooldowns, Cooling
 from router.engine import AnswerStream, Route, clean
 from router.errors import BadRequest, LogUnavailable, RouterError
+from router.listing import ModelLists
 from router.log.interaction import Interaction
 from router.providers.base import Provider
 from router.providers.http import HttpClient
@@ -51,6 +52,7 @@ class Options(TypedDict, total=False):
     template, variables: the name of a template, and values for its placeholders besides `{prompt}`.
     system: the system prompt. history: the turns before this prompt, oldest first.
     temperature (0 to 2), max_tokens (from 1), top_p (0 to 1): not sent when None.
+    thinking: one of the provider's `thinking_levels`; not sent to one that has no such level.
     fallback: whether the other providers may answer when this one cannot; True when not given.
     conversation_id, run_id, parent_id: logged as they are, see `Interaction`.
     """
@@ -63,6 +65,7 @@ class Options(TypedDict, total=False):
     temperature: float | None
     max_tokens: int | None
     top_p: float | None
+    thinking: str | None
     fallback: bool
     conversation_id: str | None
     run_id: str | None
@@ -104,6 +107,7 @@ class Router:
         self.providers = dict(registry.build(self.settings, self._http) if providers is None else providers)
         self.templates = TemplateStore(self.settings.templates_file)
         self._cooldowns = Cooldowns()
+        self._lists = ModelLists(self.settings.timeouts)
         self._budget = Budget(
             self.settings.max_cost_per_day_usd, self.settings.max_requests_per_minute, self._logged_cost
         )
@@ -166,12 +170,19 @@ class Router:
         return (first, *others)
 
     def models(self) -> tuple[ModelChoice, ...]:
-        """What a picker offers: each provider's default model first, then the rest of the catalogue."""
-        return tuple(
-            ModelChoice(provider.name, model, provider.label, configured=provider.problem() is None)
-            for provider in self.providers.values()
-            for model in dict.fromkeys([provider.default_model, *(known.id for known in catalog.models(provider.name))])
-        )
+        """What a picker offers: each provider's default model, then what its key may use.
+
+        Until a provider has said what that is, and where it cannot, the catalogue stands in. Never waits.
+        """
+        choices = []
+        for provider in self.providers.values():
+            catalogued = [model.id for model in catalog.models(provider.name)]
+            listed = self._lists.of(provider)
+            usable = [*(one for one in catalogued if one in listed), *listed] if listed else catalogued
+            configured = provider.problem() is None
+            for model in dict.fromkeys([provider.default_model, *usable]):
+                choices.append(ModelChoice(provider.name, model, provider.label, configured))  # noqa: PERF401
+        return tuple(choices)
 
     def cooling(self) -> list[Cooling]:
         """The models that are passed over just now, why and for how long, the one due first in front."""
@@ -228,6 +239,7 @@ class Router:
         temperature: float | None = None,
         max_tokens: int | None = None,
         top_p: float | None = None,
+        thinking: str | None = None,
         fallback: bool = True,
         conversation_id: str | None = None,
         run_id: str | None = None,
@@ -242,17 +254,27 @@ class Router:
         if max_tokens is not None and (type(max_tokens) is not int or max_tokens < 1):
             raise BadRequest(f"max_tokens is a whole number from 1, not {max_tokens!r}.")
         routes = self.route(model, fallback=fallback)
+        levels = routes[0].provider.thinking_levels
+        if thinking is not None and thinking not in levels:
+            known = ", ".join(levels) or "none"
+            raise BadRequest(
+                f"thinking is one of the levels of {routes[0].provider.label} ({known}), not {thinking!r}."
+            )
+        sampling: dict[str, Any] = {
+            "temperature": temperature,
+            "max_tokens": max_tokens,
+            "top_p": top_p,
+            "thinking": thinking,
+        }
         filled_in = self.templates.get(template) if template else None
         rendered = filled_in.render(prompt, variables) if filled_in else prompt
-        request = _request(rendered, system, history, temperature, max_tokens, top_p)
+        request = replace(_request(rendered, system, history), **sampling)
         self._check_length(request)
         self._budget.admit()
         prompt_id = uuid.uuid4().hex
         timestamp = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         params = {
-            "temperature": temperature,
-            "max_tokens": max_tokens,
-            "top_p": top_p,
+            **sampling,
             "fallback": None if fallback else False,
             "variables": dict(variables) if variables else None,
             # With a parent, the history is what the log holds of that conversation.
@@ -329,14 +351,7 @@ def shared_router() -> Router:
     return Router.from_env()
 
 
-def _request(
-    prompt: str,
-    system: str | None,
-    history: Iterable[Message],
-    temperature: float | None,
-    max_tokens: int | None,
-    top_p: float | None,
-) -> Request:
+def _request(prompt: str, system: str | None, history: Iterable[Message]) -> Request:
     """System messages of the history join the system prompt: not every wire format knows them as turns."""
     turns = [Message(turn.role, clean(turn.content)) for turn in history]
     systems = [clean(system)] if system and system.strip() else []
@@ -345,9 +360,6 @@ def _request(
         model="",
         messages=(*(turn for turn in turns if turn.role != "system"), Message("user", prompt)),
         system="\n\n".join(systems) or None,
-        temperature=temperature,
-        max_tokens=max_tokens,
-        top_p=top_p,
     )
 
 

@@ -33,6 +33,7 @@ class Request:
     temperature: float | None = None
     max_tokens: int | None = None
     top_p: float | None = None
+    thinking: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages.parts import answer, figures, live, turns
+from pages.parts import answer, controls, figures, live, turns
 from pages.parts.controls import Setup
 from pages.parts.live import Live
 from pages.parts.markdown import safe
 from pages.parts.turns import Conversation, Turn
-from router import LogUnavailable, Message, Router, catalog, tokens
+from router import Answer, LogUnavailable, Message, Router, catalog, tokens
 from router.router import Options
 
 PAGE = "chat"
@@ -17,6 +17,10 @@ SUGGESTIONS = (
     "Explain gravity.",
     "What is 15% of 249?",
     "What does this playground do?",
+)
+CONTINUE = (
+    "Continue your last message exactly where it broke off: no introduction, no repetition, "
+    "in the same style and language."
 )
 LONG_PROMPT = 2_000
 """Characters; a longer prompt is folded after this many."""
@@ -56,16 +60,46 @@ def start_new() -> None:
     st.query_params.pop("c", None)
 
 
-def propose(chat: Conversation) -> str | None:
-    """What to ask next, if there is something to propose: a suggestion at first, or the last prompt that failed."""
+def propose(router: Router, chat: Conversation, model: str) -> tuple[str | None, str]:
+    """What to ask next and of which model, if the user takes what is proposed.
+
+    At first a suggestion; after an answer that did not come to its end the same prompt again, or the rest of the
+    answer from another model.
+    """
     if not chat.turns:
         st.title("What would you like to ask?", anchor=False)
-        return st.pills("Suggestions", SUGGESTIONS, key="suggestion", label_visibility="collapsed")
+        return st.pills("Suggestions", SUGGESTIONS, key="suggestion", label_visibility="collapsed"), model
     last = chat.turns[-1]
     if last.answer.status not in ("error", "stopped", "interrupted"):
-        return None
-    pressed = st.button("Ask again", icon=":material/refresh:", key=f"again-{last.answer.prompt_id}")
-    return last.prompt if pressed else None
+        return None, model
+    with st.container(horizontal=True):
+        if st.button("Ask again", icon=":material/refresh:", key=f"again-{last.answer.prompt_id}"):
+            return last.prompt, model
+        another = _another_model(router, last.answer)
+        label = f"Continue on {controls.model_name(another)}"
+        if last.answer.text and st.button(label, icon=":material/arrow_forward:", key=f"on-{last.answer.prompt_id}"):
+            return CONTINUE, another
+    return None, model
+
+
+def _another_model(router: Router, answer: Answer) -> str:
+    """The first model that can answer and is not the one that broke off, of another provider if there is one."""
+    usable = [choice for choice in router.models() if choice.configured and choice.model != answer.model]
+    if answer.provider == "demo":
+        usable = [choice for choice in usable if choice.provider == "demo"]
+    else:
+        usable = [choice for choice in usable if choice.provider != "demo"] or usable
+    usable.sort(key=lambda choice: choice.provider == answer.provider and answer.provider != "demo")
+    return usable[0].spec
+
+
+def show_question(prompt: str, template: str | None) -> None:
+    """The user's side of a turn; for a continued answer, the seam."""
+    if prompt == CONTINUE:
+        st.caption(":material/content_cut: The answer above broke off here. Another model continues:")
+        return
+    with st.chat_message("user", avatar=":material/person:"):
+        show_prompt(prompt, template)
 
 
 def show_prompt(prompt: str, template: str | None) -> None:
@@ -86,14 +120,15 @@ def estimate(chat: Conversation, model: str, setup: Setup) -> str:
     return f"{text}, of {known.context_window:,}." if known and known.context_window else f"{text}."
 
 
-def ask(router: Router, chat: Conversation, prompt: str, model: str, setup: Setup, *, fallback: bool) -> Live:
+def ask(router: Router, chat: Conversation, prompt: str, options: Options) -> Live:
     """Send the prompt. However it ends, it becomes a turn. Raises RouterError when nothing was sent."""
-    template = setup.template.name if setup.template else None
-    sent = setup.render(prompt)
-    options: Options = {
-        **setup.options(),
-        "model": model,
-        "fallback": fallback,
+    template = options.get("template")
+    if prompt == CONTINUE:
+        template = None  # its words are in the history already
+    sent = router.templates.get(template).render(prompt, options.get("variables")) if template else prompt
+    options = {
+        **options,
+        "template": template,
         "history": chat.history(),
         "conversation_id": chat.id,
         "parent_id": chat.turns[-1].answer.prompt_id if chat.turns else None,
@@ -111,9 +146,7 @@ def ask(router: Router, chat: Conversation, prompt: str, model: str, setup: Setu
 
 def paint(chat: Conversation, live: Live) -> None:
     """The prompt being answered and its answer as it is written, then as it will stay."""
-    prompt, template = chat.asking
-    with st.chat_message("user", avatar=":material/person:"):
-        show_prompt(prompt, template)
+    show_question(*chat.asking)
     with st.chat_message("assistant", avatar=":material/smart_toy:"):
         live.watch([st.container()], lambda lane, place: None)
         answer.show_outcome(chat.turns[-1].answer, chat.turns[-1].error)

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from pages.parts import figures
 from pages.parts.markdown import safe
 from router import Router, RouterError, shared_router
+from router.cooldown import Cooling
 from router.router import Options
 from router.templates import Template
 
@@ -41,7 +43,32 @@ def pick_model(router: Router) -> str:
         persist_state="session",
         help="Not in the list? Type provider:model-id, such as groq:openai/gpt-oss-120b.",
     )
+    show_cooling([one for one in router.cooling() if f"{one.provider}:{one.model}" == chosen])
     return chosen or specs[0]
+
+
+def show_cooling(cooling: list[Cooling]) -> None:
+    """The models that are passed over just now: for how long, and why."""
+    for one in cooling:
+        name = model_name(f"{one.provider}:{one.model}")
+        left = figures.duration(one.seconds_left * 1000)
+        st.caption(f":material/ac_unit: {safe(name)} is passed over for {left} more: {safe(one.reason)}")
+
+
+def pick_thinking(router: Router, model: str) -> str | None:
+    """How long the model may think before it answers, where that can be said."""
+    provider = router.providers.get(model.partition(":")[0])
+    if provider is None or not provider.thinking_levels:
+        return None
+    return st.selectbox(
+        "Thinking",
+        provider.thinking_levels,
+        None,
+        key=f"thinking-{provider.name}",
+        persist_state="session",
+        placeholder="Provider's default",
+        help="More thinking takes longer and costs more. Not every model knows every level.",
+    )
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,11 @@ class Lane:
             self._pulse.empty()
         elif now - self._pulsed >= PULSE_SECONDS:
             self._pulsed = now
-            doing = "Writing" if self._painted else "Waiting for the first token"
+            again = self.stream.waiting_until
+            if again is not None:
+                doing = f"The provider failed for the moment, next attempt in {max(0, again - now):.0f} s"
+            else:
+                doing = "Writing" if self._painted else "Waiting for the first token"
             self._pulse.caption(f":shimmer[{doing}] {figures.duration((now - self._started) * 1000)}")
         return not ended
 

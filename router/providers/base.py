@@ -25,6 +25,10 @@ class Provider(Protocol):
     def default_model(self) -> str:
         """The model id that `model="groq"` alone stands for."""
 
+    @property
+    def thinking_levels(self) -> tuple[str, ...]:
+        """What `Request.thinking` may be, from the least to the most; empty where it cannot be sent."""
+
     def problem(self) -> NotConfigured | None:
         """Why it cannot be used at all (no key, say), or None. Cheap: asked before every attempt."""
 
@@ -35,3 +39,6 @@ class Provider(Protocol):
         Raises ProviderError for every failure. Closing the iterator ends the upstream request.
         Raises Cancelled when the lifeline was cut.
         """
+
+    def list_models(self, lifeline: Lifeline) -> tuple[str, ...]:
+        """The ids of the models that this key may chat with. Raises ProviderError, and Cancelled."""

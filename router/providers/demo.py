@@ -28,6 +28,7 @@ class Demo:
     name = "demo"
     label = "Demo"
     default_model = "demo"
+    thinking_levels: tuple[str, ...] = ()
 
     def __init__(self, words_per_second: float = 45.0) -> None:
         self.words_per_second = words_per_second
@@ -37,6 +38,10 @@ class Demo:
     def problem(self) -> NotConfigured | None:
         """Always None: it needs nothing."""
         return None
+
+    def list_models(self, lifeline: Lifeline) -> tuple[str, ...]:
+        """The four of them."""
+        return MODELS
 
     def stream(self, request: Request, lifeline: Lifeline) -> Generator[Delta]:
         """Yield the answer word by word, then usage and a finish reason (`stop`, or `length` at max_tokens).

@@ -20,7 +20,7 @@ import httpx
 from router.errors import ErrorKind, NotConfigured
 from router.lifeline import Lifeline
 from router.providers.failure import refused
-from router.providers.gemini_rest import NAME, missing_key, model_id, payload, read, refusal, responses
+from router.providers.gemini_rest import NAME, list_models, missing_key, model_id, payload, read, refusal, responses
 from router.providers.http import HttpClient
 from router.settings import Secret
 from router.types import Delta, Request
@@ -31,6 +31,7 @@ class GeminiSdk:
 
     name = NAME
     label = "Gemini"
+    thinking_levels: tuple[str, ...] = ()  # the library's types are older than thinking levels
 
     def __init__(self, default_model: str, url: str, key: Secret | None, http: HttpClient) -> None:
         self.default_model = default_model
@@ -48,6 +49,11 @@ class GeminiSdk:
         """See `Provider.stream`."""
         with ExitStack() as upstream:
             yield from read(responses(self._client.send(request, lifeline, upstream)))
+
+    def list_models(self, lifeline: Lifeline) -> tuple[str, ...]:
+        """See `Provider.list_models`."""
+        assert self._key is not None, "asked only when problem() is None"
+        return list_models(self._url, self._key, self._http, lifeline)
 
     @cached_property
     def _client(self) -> _Client:

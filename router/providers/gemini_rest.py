@@ -57,9 +57,19 @@ class GeminiRest:
     name: str = NAME
     label: str = "Gemini"
 
+    @property
+    def thinking_levels(self) -> tuple[str, ...]:
+        """`thinkingLevel` of the Gemini 3 models."""
+        return ("minimal", "low", "medium", "high")
+
     def problem(self) -> NotConfigured | None:
         """Without a key there is nothing to try."""
         return missing_key(self.key)
+
+    def list_models(self, lifeline: Lifeline) -> tuple[str, ...]:
+        """See `Provider.list_models`."""
+        assert self.key is not None, "asked only when problem() is None"
+        return list_models(self.url, self.key, self.http, lifeline)
 
     def stream(self, request: Request, lifeline: Lifeline) -> Generator[Delta]:
         """See `Provider.stream`."""
@@ -82,6 +92,18 @@ def responses(response: httpx.Response) -> Iterator[dict[str, Any]]:
             yield json.loads(event)
     except ValueError:
         raise malformed(NAME, "something that is not JSON") from None
+
+
+def list_models(url: str, key: Secret, http: HttpClient, lifeline: Lifeline) -> tuple[str, ...]:
+    """The models that can generate content, by either backend. Raises ProviderError, and Cancelled."""
+    headers = {"x-goog-api-key": key.reveal()}
+    with http.request(NAME, "GET", f"{url}/v1beta/models?pageSize=1000", headers, None, lifeline, refusal) as response:
+        try:
+            listed = json.loads(read_body(NAME, response))["models"]
+            able = [one["name"] for one in listed if "generateContent" in one.get("supportedGenerationMethods", ())]
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise malformed(NAME, "something that is not a list of models") from None
+    return tuple(sorted(str(name).removeprefix("models/") for name in able))
 
 
 def missing_key(key: Secret | None) -> NotConfigured | None:
@@ -109,15 +131,13 @@ def payload(request: Request) -> dict[str, Any]:
     }
     if request.system:
         body["systemInstruction"] = {"parts": [{"text": request.system}]}
-    config = {
-        name: value
-        for name, value in (
-            ("temperature", request.temperature),
-            ("maxOutputTokens", request.max_tokens),
-            ("topP", request.top_p),
-        )
-        if value is not None
+    settings: dict[str, Any] = {
+        "temperature": request.temperature,
+        "maxOutputTokens": request.max_tokens,
+        "topP": request.top_p,
+        "thinkingConfig": {"thinkingLevel": request.thinking} if request.thinking else None,
     }
+    config = {name: value for name, value in settings.items() if value is not None}
     if config:
         body["generationConfig"] = config
     return body

@@ -42,6 +42,7 @@ _STATUSES = {
     503: ErrorKind.OVERLOADED,
     504: ErrorKind.TIMEOUT,
 }
+_NOT_FOR_CHAT = re.compile(r"whisper|tts|orpheus|embed|guard|safeguard|rerank|image", re.I)
 _TOO_LONG = re.compile(r"context (length|window)|too long|reduce (the|your) (length|message)", re.I)
 
 
@@ -61,6 +62,11 @@ class ChatCompletions:
         """GROQ as the settings describe it."""
         return cls("groq", "GROQ", settings.groq_model, settings.groq_api_url, settings.groq_api_key, http)
 
+    @property
+    def thinking_levels(self) -> tuple[str, ...]:
+        """`reasoning_effort` of the gpt-oss models."""
+        return ("low", "medium", "high")
+
     def problem(self) -> NotConfigured | None:
         """Without a key there is nothing to try."""
         if self.key is None:
@@ -78,6 +84,16 @@ class ChatCompletions:
                 yield from self._completion(response)
             else:
                 yield from self._chunks(response)
+
+    def list_models(self, lifeline: Lifeline) -> tuple[str, ...]:
+        """See `Provider.list_models`. The list names no purpose, so models for other things are told by their id."""
+        assert self.key is not None, "asked only when problem() is None"
+        url = self.url.removesuffix("/chat/completions") + "/models"
+        headers = {"Authorization": f"Bearer {self.key.reveal()}"}
+        with self.http.request(self.name, "GET", url, headers, None, lifeline, self._refused) as response:
+            listed = self._parse(read_body(self.name, response).decode(errors="replace")).get("data") or ()
+        ids = [str(entry.get("id")) for entry in listed if isinstance(entry, dict) and entry.get("active", True)]
+        return tuple(sorted(one for one in ids if not _NOT_FOR_CHAT.search(one)))
 
     def _chunks(self, response: httpx.Response) -> Iterator[Delta]:
         usage: Usage | None = None
@@ -155,6 +171,7 @@ def _payload(request: Request) -> dict[str, Any]:
         "temperature": request.temperature,
         "max_completion_tokens": request.max_tokens,
         "top_p": request.top_p,
+        "reasoning_effort": request.thinking,
     }
     return {
         "model": request.model,

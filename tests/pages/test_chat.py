@@ -3,9 +3,10 @@ from __future__ import annotations
 from streamlit.testing.v1 import AppTest
 
 from router import shared_router
-from tests.faults.behaviours import Reply
+from tests.faults.behaviours import ModelList, Reply
 from tests.faults.faults import Fault
 from tests.faults.server import FaultServer
+from tests.log.support import wait_until
 from tests.pages.conftest import OpenApp
 
 
@@ -185,3 +186,66 @@ def test_model_output_cannot_fetch_an_image_or_run_a_directive(open_app: OpenApp
     page = shown(ask(open_app(), "Hello?"))
     assert "![x]" not in page
     assert ":red[hi]" not in page.replace("\\:", "")
+
+
+def press(app: AppTest, label: str) -> AppTest:
+    next(button for button in app.button if button.label.startswith(label)).click().run()
+    assert not app.exception
+    return app
+
+
+def test_an_answer_that_broke_off_can_be_continued_by_another_model(open_app: OpenApp, with_keys: FaultServer) -> None:
+    with_keys.script("groq", Fault.cut(2, "rst"))
+    with_keys.script("gemini", Reply("and here is the rest."))
+    app = ask(open_app(), "Tell me a story.").run()
+    press(app, "Continue on Gemini")
+    page = shown(app)
+    assert "one two" in page
+    assert "and here is the rest." in page
+    assert "Another model continues" in page
+    contents = with_keys.requests.last("gemini").body["contents"]
+    assert [turn["role"] for turn in contents] == ["user", "model", "user"]
+    assert contents[1]["parts"][0]["text"].strip() == "one two"
+    first, second = shared_router().log.conversation(app.query_params["c"])
+    assert (first.status, second.status) == ("interrupted", "ok")
+    assert second.parent_id == first.prompt_id
+
+
+def test_the_demo_continues_itself_where_it_broke_off(open_app: OpenApp) -> None:
+    app = open_app()
+    app.selectbox(key="model").set_value("demo:cut").run()
+    ask(app, "Explain gravity.").run()
+    press(app, "Continue on Demo")
+    whole = "".join(turn.response for turn in shared_router().log.conversation(app.query_params["c"]))
+    alone = shared_router().chat("Explain gravity.", model="demo").text
+    assert " ".join(whole.split()) == " ".join(alone.split())
+
+
+def test_thinking_is_offered_where_it_can_be_sent(open_app: OpenApp, with_keys: FaultServer, monkeypatch) -> None:
+    monkeypatch.setenv("GEMINI_BACKEND", "sdk")
+    app = open_app()
+    app.selectbox(key="thinking-groq").set_value("high").run()
+    ask(app, "Hello?")
+    assert with_keys.requests.last("groq").body["reasoning_effort"] == "high"
+    app.selectbox(key="model").set_value("gemini:gemini-3.5-flash-lite").run()
+    assert "Thinking" not in [box.label for box in app.selectbox]
+
+
+def test_a_model_that_cools_down_says_so_in_the_picker_and_in_analytics(
+    open_app: OpenApp, with_keys: FaultServer
+) -> None:
+    with_keys.script("groq", Fault.status(429, retry_after="30"))
+    app = ask(open_app(), "Hello?").run()
+    assert "is passed over for" in shown(app)
+    assert "is passed over for" in shown(app.switch_page("analytics.py").run())
+
+
+def test_the_picker_lists_what_the_key_may_use(open_app: OpenApp, with_keys: FaultServer) -> None:
+    with_keys.script("groq/models", ModelList(("openai/gpt-oss-20b", "brand-new-model", "whisper-large-v3")))
+    app = open_app()
+    with_keys.wait_for("finished", "groq/models")
+    wait_until(lambda: "groq:brand-new-model" in [choice.spec for choice in shared_router().models()], within_s=5)
+    offered = app.run().selectbox(key="model").options
+    assert "GROQ · brand-new-model" in offered
+    assert "GROQ · whisper-large-v3" not in offered
+    assert "GROQ · qwen/qwen3.8-27b" not in offered
