@@ -21,7 +21,8 @@ from tests.serving import serving
 
 @pytest.fixture
 def client(faults: FaultServer, tmp_path: Path) -> Iterator[httpx.Client]:
-    with serving(faults, tmp_path) as server:
+    # Patient: a busy machine may take seconds to accept sixty connections at once.
+    with serving(faults, tmp_path, CONNECT_TIMEOUT="30", FIRST_TOKEN_TIMEOUT="30") as server:
         yield server.client
 
 

@@ -55,7 +55,7 @@ def test_a_deep_link_on_a_fresh_server_shows_the_page_and_the_navigation(
 ) -> None:
     page.goto(f"{start_app().url}/{path}")
     for name in ("Chat", "Compare", "Analytics", "Templates"):
-        expect(page.get_by_role("link", name=name)).to_be_visible()
+        expect(page.get_by_role("link", name=name, exact=True)).to_be_visible()
     expect(page.get_by_text("GROQ_API_KEY")).to_be_visible()
 
 
@@ -97,7 +97,7 @@ def test_an_edited_template_is_used_by_the_next_chat(
     expect(page.get_by_text("Saved.", exact=True)).to_be_visible()
     edited = json.loads((app.folder / "prompt_templates.json").read_text())
     name = next(name for name, text in edited.items() if text.startswith("In the voice of a pirate"))
-    page.get_by_role("link", name="Chat").click()
+    page.get_by_role("link", name="Chat", exact=True).click()
     page.get_by_role("combobox", name="Template").click()
     page.get_by_role("option", name=name).click()
     ask(page, "Explain gravity.")
