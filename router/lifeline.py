@@ -52,6 +52,10 @@ class Lifeline:
         self._due = time.monotonic() + self.timeouts.idle
         self._waiting_for = "idle"
 
+    def hurry(self, seconds: float) -> None:
+        """Everything was said: what still comes is worth no more than this."""
+        self._due = time.monotonic() + seconds
+
     def remaining(self) -> float:
         """Seconds until the nearest deadline; zero or less when it has passed. Raises Cancelled."""
         if self._stopped.is_set():

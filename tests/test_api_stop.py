@@ -52,7 +52,7 @@ def test_many_requests_at_once_get_their_own_answers(faults: FaultServer, client
 
     def ask(number: int) -> str:
         response = client.post("/chat", params={"model": f"groq:m{number}"}, json={"prompt": f"Question {number}"})
-        assert response.status_code == 200
+        assert response.status_code == 200, response.text
         return str(response.json()["response"])
 
     with ThreadPoolExecutor(60) as pool:

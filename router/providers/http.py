@@ -7,11 +7,9 @@ never end or a body of gigabytes cannot outlive it, and `Lifeline.cancel` wakes 
 
 from __future__ import annotations
 
-import math
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
@@ -160,9 +158,10 @@ def read_body(provider: str, response: httpx.Response) -> bytes:
 
 def _read_out(response: httpx.Response, chunks: Iterator[bytes]) -> None:
     """Read to the end of the body if it comes soon: only then can the connection carry another request."""
-    stream = response.extensions.get("network_stream")
-    if isinstance(stream, _Stream):
-        with stream.hurry(), suppress(httpx.TransportError):
+    lifeline = response.request.extensions["timeout"]["read"]
+    if isinstance(lifeline, Lifeline):
+        lifeline.hurry(READ_OUT_SECONDS)
+        with suppress(httpx.TransportError):
             for _ in chunks:
                 pass
 
@@ -173,16 +172,6 @@ class _Stream(httpcore.NetworkStream):
     def __init__(self, inner: httpcore.NetworkStream) -> None:
         self._inner = inner
         self._socket: socket.socket = inner.get_extra_info("socket")
-        self._ends = math.inf
-
-    @contextmanager
-    def hurry(self) -> Iterator[None]:
-        """In this block reads end after READ_OUT_SECONDS altogether."""
-        self._ends = time.monotonic() + READ_OUT_SECONDS
-        try:
-            yield
-        finally:
-            self._ends = math.inf
 
     def _shut_down(self) -> None:
         # Only shutdown wakes a thread that is blocked in recv; close does not. It is called on the base class because
@@ -191,9 +180,7 @@ class _Stream(httpcore.NetworkStream):
             socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def read(self, max_bytes: int, timeout: Any = None) -> bytes:
-        seconds = min(_left(timeout, httpcore.ReadTimeout), self._ends - time.monotonic())
-        if seconds <= 0:
-            raise httpcore.ReadTimeout("the end of the body is late")
+        seconds = _left(timeout, httpcore.ReadTimeout)
         timeout.attach(self._shut_down)
         try:
             return self._inner.read(max_bytes, seconds)
