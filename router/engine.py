@@ -1,9 +1,8 @@
-"""One engine for calls and streams: which provider is tried when, and what becomes of the prompt."""
+"""One engine for calls and streams: a prompt is tried place by place until it has become an answer."""
 
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
 import traceback
@@ -14,48 +13,22 @@ from datetime import UTC, datetime
 from types import TracebackType
 
 from router import catalog, tokens
-from router.cooldown import Cooldowns, Key
-from router.errors import AllProvidersFailed, BadRequest, ErrorKind, ProviderError, RouterError, StreamInterrupted
+from router.cooldown import Cooldowns
+from router.errors import (
+    AllProvidersFailed,
+    BadRequest,
+    ErrorKind,
+    NotConfigured,
+    ProviderError,
+    RouterError,
+    StreamInterrupted,
+)
+from router.itinerary import Itinerary, Route
 from router.lifeline import Cancelled, Lifeline, Timeouts
-from router.providers.base import Provider
 from router.types import Answer, Attempt, Outcome, Request, Status, Usage
 
 MAX_ANSWER_CHARS = 10_000_000
-MAX_RETRIES = 2
-FIRST_BACKOFF_S = 0.5
-LONGEST_BACKOFF_S = 8.0
-RETRIED = frozenset(
-    {
-        ErrorKind.RATE_LIMITED,
-        ErrorKind.OVERLOADED,
-        ErrorKind.SERVER_ERROR,
-        ErrorKind.CONNECTION,
-        ErrorKind.INTERRUPTED,
-    }
-)
-"""Failures after which the last one standing is asked again. Not a timeout: a hang costs its deadline once."""
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One place to send a request to."""
-
-    provider: Provider
-    model: str
-
-    @property
-    def key(self) -> Key:
-        """What its cooldown is kept under."""
-        return self.provider.name, self.model
-
-
-@dataclass(frozen=True, slots=True)
-class _Retry:
-    """Another attempt at the same place, so many seconds after `failure`."""
-
-    seconds: float
-    failure: ProviderError
 
 
 @dataclass(slots=True)
@@ -111,7 +84,6 @@ class AnswerStream:
         self._started = time.monotonic()
         self._attempts: list[Attempt] = []
         self._answer: Answer | None = None
-        self._last_failure: ProviderError | None = None
         self.waiting_until: float | None = None
         self._received = _Received(routes[0])
 
@@ -149,16 +121,18 @@ class AnswerStream:
     def _run(self) -> Generator[str]:
         failure: RouterError | None = None
         broken_off: tuple[_Received, ProviderError] | None = None
-        for route, retry in self._candidates():
-            started = time.monotonic()
+        itinerary = Itinerary(self._routes, self._cooldowns, self._lifeline, self._passed_over)
+        for stop in itinerary:
+            route = stop.route
             self._received = _Received(route)
+            started = time.monotonic()
             try:
-                if retry:
-                    self._wait_before(retry)
+                if stop.pause_s:
+                    self._pause(stop.pause_s)
                     started = time.monotonic()
                 yield from self._attempt(route)
             except (Cancelled, GeneratorExit):
-                self._cooldowns.released(route.key)
+                itinerary.abandoned(route)
                 self._note(route, "stopped", started=started)
                 self._settle("stopped")
                 return
@@ -170,12 +144,11 @@ class AnswerStream:
                 what = f"sent something that could not be understood ({type(error).__name__})"
                 failure = ProviderError(route.provider.name, ErrorKind.MALFORMED_RESPONSE, what)
             else:
-                self._cooldowns.succeeded(route.key)
+                itinerary.answered(route)
                 self._note(route, "ok", started=started)
                 self._settle("ok" if route is self._routes[0] else "fallback")
                 return
-            self._cooldowns.failed(route.key, failure)
-            self._last_failure = failure
+            itinerary.failed(route, failure)
             outcome: Outcome = "interrupted" if self._received.parts else "failed"
             self._note(route, outcome, failure, failure.kind, failure.status_code, started)
             if self._received.parts:
@@ -189,57 +162,13 @@ class AnswerStream:
             raise self._failed("interrupted", StreamInterrupted(cause, "".join(self._received.parts)))
         raise self._failed("error", self._final(failure))
 
-    def _candidates(self) -> Iterator[tuple[Route, _Retry | None]]:
-        """Where to try next, in order, and for the last one standing again after a wait.
+    def _passed_over(self, route: Route, reason: NotConfigured | ProviderError) -> None:
+        self._note(route, "skipped", reason, kind=reason.kind)
 
-        A model that is not configured or cools down is passed over. When nothing else is left, of those that cool
-        down the one due first is tried all the same.
-        """
-        cooling: list[tuple[float, int, Route]] = []
-        tried = False
-        for position, route in enumerate(self._routes):
-            if tried and self._lifeline.total_remaining() <= 0:
-                return
-            problem = route.provider.problem()
-            if problem:
-                self._note(route, "skipped", problem, kind=problem.kind)
-                continue
-            pause = self._cooldowns.claim(route.key)
-            if pause:
-                why = f"passed over for {pause.seconds_left:.0f} s more: {pause.reason}"
-                self._note(route, "skipped", ProviderError(route.provider.name, pause.kind, why), kind=pause.kind)
-                cooling.append((pause.seconds_left, position, route))
-                continue
-            tried = True
-            yield route, None
-            if not any(self._is_usable(other) for other in self._routes[position + 1 :]):
-                yield from self._retries(route)
-        if cooling and not tried:
-            first = min(cooling)[2]
-            yield first, None
-            yield from self._retries(first)
-
-    def _is_usable(self, route: Route) -> bool:
-        return route.provider.problem() is None and not self._cooldowns.is_cooling(route.key)
-
-    def _retries(self, route: Route) -> Iterator[tuple[Route, _Retry]]:
-        """The last one standing again, while it fails in a way that passes and there is time."""
-        for number in range(MAX_RETRIES):
-            failure = self._last_failure
-            if failure is None or failure.kind not in RETRIED:
-                return
-            backoff = random.uniform(0, min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2**number))
-            seconds = max(backoff, failure.retry_after or 0.0)
-            if seconds >= self._lifeline.total_remaining():
-                return
-            yield route, _Retry(seconds, failure)
-
-    def _wait_before(self, retry: _Retry) -> None:
-        self.waiting_until = time.monotonic() + retry.seconds
-        try:
-            self._lifeline.pause(retry.seconds)
-        finally:
-            self.waiting_until = None
+    def _pause(self, seconds: float) -> None:
+        self.waiting_until = time.monotonic() + seconds
+        self._lifeline.pause(seconds)
+        self.waiting_until = None
 
     def _attempt(self, route: Route) -> Iterator[str]:
         received = self._received

@@ -16,8 +16,9 @@ from router import catalog
 from router import providers as registry
 from router.budget import Budget
 from router.cooldown import Cooldowns, Cooling
-from router.engine import AnswerStream, Route, clean
+from router.engine import AnswerStream, clean
 from router.errors import BadRequest, LogUnavailable, RouterError
+from router.itinerary import Route
 from router.listing import ModelLists
 from router.log.interaction import Interaction
 from router.providers.base import Provider

@@ -17,7 +17,7 @@ from router import (
     RouterError,
     StreamInterrupted,
 )
-from router.engine import MAX_RETRIES
+from router.itinerary import MAX_RETRIES
 from router.lifeline import Timeouts
 from router.types import Status
 from tests.faults.behaviours import Behaviour, Reply

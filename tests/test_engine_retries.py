@@ -8,7 +8,7 @@ import pytest
 
 from router import AllProvidersFailed, BudgetExceeded, ProviderError
 from router.cooldown import FAILURES_IN_A_ROW
-from router.engine import MAX_RETRIES
+from router.itinerary import MAX_RETRIES
 from router.lifeline import Timeouts
 from tests.faults.behaviours import Reply
 from tests.faults.faults import Fault
