@@ -4,6 +4,7 @@ RouterError
 ├── SettingsError        a variable holds a value that cannot be used; `setting` names it
 ├── NotConfigured        no usable key or URL; `setting` names the variable to set
 ├── BadRequest           the prompt or a parameter was refused; trying elsewhere will not help
+│   ├── PromptTooLong        longer than MAX_PROMPT_CHARS
 │   └── UnknownTemplate      no template of that name; `names` lists those that exist
 ├── BudgetExceeded       a limit that the user set is reached; `setting` names it, `retry_after` may say how long
 ├── UnknownPrompt        no logged interaction has this prompt_id
@@ -72,6 +73,10 @@ class BadRequest(RouterError):
     """The prompt or a parameter was refused; trying elsewhere will not help."""
 
     kind = ErrorKind.BAD_REQUEST
+
+
+class PromptTooLong(BadRequest):
+    """The prompt, with its history and system prompt, is longer than MAX_PROMPT_CHARS."""
 
 
 class UnknownTemplate(BadRequest):

@@ -17,7 +17,7 @@ from router import providers as registry
 from router.budget import Budget
 from router.cooldown import Cooldowns, Cooling
 from router.engine import AnswerStream, clean
-from router.errors import BadRequest, LogUnavailable, RouterError
+from router.errors import BadRequest, LogUnavailable, PromptTooLong, RouterError
 from router.itinerary import Route
 from router.listing import ModelLists
 from router.log.interaction import Interaction
@@ -337,7 +337,7 @@ class Router:
             what = (
                 "The prompt, its history and its system prompt have" if len(request.messages) > 1 else "The prompt has"
             )
-            raise BadRequest(f"{what} {size:,} characters; the limit is {limit:,} (MAX_PROMPT_CHARS).")
+            raise PromptTooLong(f"{what} {size:,} characters; the limit is {limit:,} (MAX_PROMPT_CHARS).")
 
     def _scrub(self, text: str) -> str:
         """The text without any key, should a provider have quoted one."""

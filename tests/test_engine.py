@@ -103,10 +103,10 @@ def test_a_failure_before_content_goes_on_with_one_request(
 def test_a_hang_costs_its_deadline_once(routing: Routing, how: str) -> None:
     routing.faults.script("groq", Fault.hang())
     started = time.monotonic()
-    answer = ask(routing(timeouts=Timeouts(first_token=0.3)), how)
-    assert time.monotonic() - started < 2
+    answer = ask(routing(timeouts=Timeouts(first_token=1)), how)
+    assert time.monotonic() - started < 4
     assert trail(answer.attempts) == [("groq", "failed", "timeout", None), OK]
-    assert answer.attempts[0].latency_ms >= 250
+    assert answer.attempts[0].latency_ms >= 900
     assert "FIRST_TOKEN_TIMEOUT" in str(answer.attempts[0].message)
     assert routing.sent() == (1, 1)
 

@@ -191,6 +191,6 @@ def test_two_threads_may_share_one_stream(routing: Routing) -> None:
     routing.faults.script("groq", Reply(words))
     stream = routing().stream("Count.")
     with ThreadPoolExecutor(2) as pool:
-        first, second = pool.map(list, [stream, stream])
-    assert sorted(first + second) == sorted(words)
+        halves: list[list[str]] = list(pool.map(list, [stream, stream]))
+    assert sorted(halves[0] + halves[1]) == sorted(words)
     assert stream.answer.text == "".join(words)
