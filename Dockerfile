@@ -21,6 +21,8 @@ COPY --chown=app:app streamlit_app.py prompt_templates.json LICENSE ./
 USER app
 VOLUME /app/logs
 EXPOSE 8000
-HEALTHCHECK --interval=30s --timeout=5s --start-period=20s \
-    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health', timeout=4)"]
+# With API_TOKEN set, /health wants it like every other route.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=20s CMD ["python", "-c", "\
+import os, urllib.request as u; \
+u.urlopen(u.Request('http://127.0.0.1:8000/health', headers={'Authorization': 'Bearer ' + os.getenv('API_TOKEN', '')}), timeout=4)"]
 CMD ["streamlit", "run", "streamlit_app.py"]

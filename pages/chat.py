@@ -3,6 +3,7 @@
 import streamlit as st
 
 from pages.parts import answer, chatting, controls, live
+from pages.parts.markdown import safe
 from router import RouterError, shared_router
 from router.router import Options
 
@@ -13,7 +14,8 @@ with st.sidebar:
     st.button("New conversation", icon=":material/add:", width="stretch", on_click=chatting.start_new)
     model = controls.pick_model(router)
     setup = controls.pick_setup(router)
-    more: Options = {"thinking": controls.pick_thinking(router, model), "fallback": controls.pick_fallback()}
+    thinking = controls.pick_thinking(router, model)
+    fallback = controls.pick_fallback()
     next_request = st.caption(chatting.estimate(chat, model, setup))
 
 stop = st.bottom.empty()
@@ -32,15 +34,18 @@ for turn in chat.turns:
 proposal = st.empty()
 if not under_way:
     with proposal.container():
-        proposed, model = chatting.propose(router, chat, model)
+        proposed, another = chatting.propose(router, chat)
+    if another:
+        model, thinking = another, None  # levels differ from provider to provider
     prompt = prompt or proposed
 
 if prompt:
     proposal.empty()
+    options: Options = {**setup.options(), "model": model, "thinking": thinking, "fallback": fallback}
     try:
-        under_way = chatting.ask(router, chat, prompt, {**setup.options(), **more, "model": model})
+        under_way = chatting.ask(router, chat, prompt, options)
     except RouterError as error:
-        st.error(str(error), title="Not sent")
+        st.error(safe(str(error)), title="Not sent")
         st.code(prompt, language=None, wrap_lines=True, height=200)
 
 if under_way:

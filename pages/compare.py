@@ -3,6 +3,7 @@
 import streamlit as st
 
 from pages.parts import comparing, controls, live
+from pages.parts.markdown import safe
 from router import RouterError, shared_router
 
 router = shared_router()
@@ -34,7 +35,7 @@ if prompt and enough:
     try:
         under_way = comparing.run(router, prompt, models, setup)
     except RouterError as error:
-        st.error(str(error), title="Not sent")
+        st.error(safe(str(error)), title="Not sent")
         st.code(prompt, language=None, wrap_lines=True, height=200)
 
 if under_way:

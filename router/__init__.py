@@ -28,7 +28,7 @@ from router.errors import (
     UnknownPrompt,
     UnknownTemplate,
 )
-from router.router import Router, shared_router
+from router.router import Router, close_shared_router, shared_router
 from router.settings import Settings
 from router.types import Answer, Attempt, Message, Usage
 
@@ -55,5 +55,6 @@ __all__ = [
     "UnknownPrompt",
     "UnknownTemplate",
     "Usage",
+    "close_shared_router",
     "shared_router",
 ]

@@ -136,6 +136,9 @@ class AnswerStream:
                 self._note(route, "stopped", started=started)
                 self._settle("stopped")
                 return
+            except (KeyboardInterrupt, SystemExit):
+                itinerary.abandoned(route)
+                raise
             except ProviderError as error:
                 failure = self._cleansed(error)
             except Exception as error:

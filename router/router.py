@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack
 
 from router import catalog
@@ -201,7 +201,7 @@ class Router:
             "status": "ok" if log.ok else "degraded",
             "providers": providers,
             "cooling": [asdict(cooling) for cooling in self.cooling()],
-            "log": {"ok": log.ok, "since": log.since, "reason": log.reason, "pending": log.pending},
+            "log": asdict(log),
         }
 
     @cached_property
@@ -346,10 +346,26 @@ class Router:
         return _LOOKS_LIKE_A_KEY.sub("[secure]", text)
 
 
-@lru_cache(maxsize=1)
 def shared_router() -> Router:
     """The router of this process, configured by the environment: the pages and the HTTP routes use the same."""
-    return Router.from_env()
+    global _shared
+    with _sharing:
+        if _shared is None:
+            _shared = Router.from_env()
+        return _shared
+
+
+def close_shared_router() -> None:
+    """Close it if it was opened. The next `shared_router` reads the environment anew."""
+    global _shared
+    with _sharing:
+        if _shared is not None:
+            _shared.close()
+        _shared = None
+
+
+_sharing = threading.Lock()
+_shared: Router | None = None
 
 
 def _request(prompt: str, system: str | None, history: Iterable[Message]) -> Request:

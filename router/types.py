@@ -11,6 +11,10 @@ Status = Literal["ok", "fallback", "stopped", "interrupted", "error"]
 Outcome = Literal["ok", "failed", "skipped", "stopped", "interrupted"]
 
 
+MAX_TOKENS = 10**12
+"""More than any answer has, and few enough for every database."""
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One turn of a conversation that came before the prompt."""
@@ -43,6 +47,17 @@ class Usage:
     prompt_tokens: int
     completion_tokens: int
     source: TokenSource
+
+    @classmethod
+    def reported(cls, prompt_tokens: object, completion_tokens: object) -> Usage | None:
+        """What a provider reported, or None when that cannot be a number of tokens."""
+        prompt = 0 if prompt_tokens is None else prompt_tokens
+        completion = 0 if completion_tokens is None else completion_tokens
+        if not (isinstance(prompt, int) and isinstance(completion, int)):
+            return None
+        if min(prompt, completion) < 0 or max(prompt, completion) > MAX_TOKENS or not (prompt or completion):
+            return None
+        return cls(prompt, completion, "provider")
 
     @property
     def total_tokens(self) -> int:

@@ -104,7 +104,8 @@ def test_every_option_reaches_the_provider(upstream: FaultServer, client: httpx.
 
 def test_an_option_of_null_is_one_not_given(upstream: FaultServer, client: httpx.Client) -> None:
     upstream.script("groq", Reply())
-    nothing: dict[str, Any] = dict.fromkeys(("template", "variables", "system", "history", "temperature", "max_tokens", "fallback"))
+    names = ("template", "variables", "system", "history", "temperature", "max_tokens", "top_p", "fallback")
+    nothing: dict[str, Any] = dict.fromkeys(names)
     assert ask(client, "groq", **nothing).status_code == 200
     assert upstream.requests.last("groq").body.keys() == {"model", "messages", "stream", "stream_options"}
 

@@ -131,7 +131,7 @@ def test_nothing_outlives_the_total(routing: Routing, fault: Behaviour, backend:
     routing.faults.script("gemini", fault)
     started = time.monotonic()
     with pytest.raises(RouterError):
-        routing(timeouts=Timeouts(total=0.5), gemini_backend=backend).chat("Hi.", model="gemini")
+        routing(timeouts=Timeouts(total=0.3), gemini_backend=backend).chat("Hi.", model="gemini")
     assert time.monotonic() - started < 2.5
     routing.faults.wait_until(lambda: routing.faults.open_connections == 0)
 

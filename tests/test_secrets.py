@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import random
 import traceback
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,6 @@ from typing import Any
 import pytest
 
 from router import Router, RouterError
-from router.lifeline import Timeouts
 from tests.faults.behaviours import Behaviour, Body
 from tests.faults.faults import Fault
 from tests.faults.server import FaultServer
@@ -59,18 +59,20 @@ def test_a_quoted_key_goes_nowhere(
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
     backend: str,
     echo: Behaviour,
     fallback: bool,
     how: str,
 ) -> None:
     caplog.set_level(logging.INFO)
+    monkeypatch.setattr(random, "uniform", lambda low, high: low)  # so that no retry waits
     name, _, gemini_backend = backend.partition(" ")
     if gemini_backend == "sdk":
         pytest.importorskip("google.generativeai")
     faults.script("groq", echo)
     faults.script("gemini", echo)
-    settings = settings_for(faults, tmp_path, gemini_backend=gemini_backend or "rest", timeouts=Timeouts(total=1))
+    settings = settings_for(faults, tmp_path, gemini_backend=gemini_backend or "rest")
     with Router(settings) as router:
         with pytest.raises(RouterError) as caught:
             ask(router, how, model=name, fallback=fallback)

@@ -51,7 +51,7 @@ def show_outcome(answer: Answer, error: str | None) -> None:
         st.info(f"The model sent no text (finish reason: {answer.finish_reason or 'none'}).")
     label = badge(answer)
     if label:
-        st.badge(label, icon=":material/info:", color="orange" if answer.status == "fallback" else "gray")
+        st.badge(safe(label), icon=":material/info:", color="orange" if answer.status == "fallback" else "gray")
     st.caption(safe(figures.summary(answer)))
 
 

@@ -60,26 +60,26 @@ def start_new() -> None:
     st.query_params.pop("c", None)
 
 
-def propose(router: Router, chat: Conversation, model: str) -> tuple[str | None, str]:
-    """What to ask next and of which model, if the user takes what is proposed.
+def propose(router: Router, chat: Conversation) -> tuple[str | None, str | None]:
+    """What to ask next, and of which other model, if the user takes what is proposed.
 
     At first a suggestion; after an answer that did not come to its end the same prompt again, or the rest of the
     answer from another model.
     """
     if not chat.turns:
         st.title("What would you like to ask?", anchor=False)
-        return st.pills("Suggestions", SUGGESTIONS, key="suggestion", label_visibility="collapsed"), model
+        return st.pills("Suggestions", SUGGESTIONS, key="suggestion", label_visibility="collapsed"), None
     last = chat.turns[-1]
     if last.answer.status not in ("error", "stopped", "interrupted"):
-        return None, model
+        return None, None
     with st.container(horizontal=True):
         if st.button("Ask again", icon=":material/refresh:", key=f"again-{last.answer.prompt_id}"):
-            return last.prompt, model
+            return last.prompt, None
         another = _another_model(router, last.answer)
         label = f"Continue on {controls.model_name(another)}"
         if last.answer.text and st.button(label, icon=":material/arrow_forward:", key=f"on-{last.answer.prompt_id}"):
             return CONTINUE, another
-    return None, model
+    return None, None
 
 
 def _another_model(router: Router, answer: Answer) -> str:

@@ -14,7 +14,7 @@ from pages.parts.controls import Setup
 from pages.parts.live import Lane, Live, wait_for_the_last
 from pages.parts.markdown import safe
 from pages.parts.turns import Turn
-from router import LogUnavailable, Router
+from router import LogUnavailable, Router, RouterError
 from router.router import Options
 
 PAGE = "compare"
@@ -24,13 +24,17 @@ DEMO_LINE_UP = ["demo:demo", "demo:slow", "demo:flaky"]
 
 @dataclass
 class Comparison:
-    """One prompt and what each model made of it. `id` is its `run_id`; `columns` fill when all ended."""
+    """One prompt and what each model made of it. `id` is its `run_id`; `columns` fill when all ended.
+
+    refused: models that could not be asked at all, and why.
+    """
 
     prompt: str
     template: str | None
     models: list[str]
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     columns: list[tuple[str, Turn]] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
 
 
 def current(router: Router) -> Comparison | None:
@@ -102,9 +106,9 @@ def suggest(*, disabled: bool) -> str | None:
 def show(comparison: Comparison) -> str | None:
     """A comparison that is over. The prompt again when it shall be run again."""
     show_prompt(comparison.prompt, comparison.template)
-    columns = _columns([spec for spec, _ in comparison.columns])
-    for column, (_, turn) in zip(columns, comparison.columns, strict=True):
-        with column:
+    columns = _columns(comparison)
+    for spec, turn in comparison.columns:
+        with columns[spec]:
             answer.show(turn)
     return propose_again(comparison)
 
@@ -116,46 +120,56 @@ def propose_again(comparison: Comparison) -> str | None:
 
 
 def run(router: Router, prompt: str, models: list[str], setup: Setup) -> Live:
-    """Ask every model at once. However they end, all are kept. Raises RouterError when nothing was sent."""
+    """Ask every model at once. However they end, all are kept. Raises RouterError when none could be asked."""
     comparison = Comparison(prompt, setup.template.name if setup.template else None, models)
     sent = setup.render(prompt)
-    streams = []
+    streams = {}
     for spec in models:
         options: Options = {**setup.options(), "model": spec, "fallback": False, "run_id": comparison.id}
-        streams.append(router.stream(prompt, **options))
+        try:
+            streams[spec] = router.stream(prompt, **options)
+        except RouterError as error:
+            comparison.refused[spec] = str(error)
+            refusal = error
+    if not streams:
+        raise refusal
 
     def keep(over: Live) -> None:
-        for spec, lane in zip(models, over.lanes, strict=True):
+        for spec, lane in zip(streams, over.lanes, strict=True):
             error = str(lane.error) if lane.error else None
             turn = Turn(prompt, sent, comparison.template, lane.stream.answer, error)
             comparison.columns.append((spec, turn))
 
     st.session_state.comparison = comparison
     st.query_params["run"] = comparison.id
-    return Live(PAGE, comparison.id, streams, keep)
+    return Live(PAGE, comparison.id, list(streams.values()), keep)
 
 
 def paint(live: Live) -> None:
     """The columns as they are written, then as they will stay."""
     comparison: Comparison = st.session_state.comparison
     show_prompt(comparison.prompt, comparison.template)
-    columns = _columns(comparison.models)
+    columns = _columns(comparison)
+    places = [columns[spec] for spec in comparison.models if spec not in comparison.refused]
 
     def show_outcome(lane: Lane, column: DeltaGenerator) -> None:
         with column:
             answer.show_outcome(lane.stream.answer, str(lane.error) if lane.error else None)
 
-    live.watch(columns, show_outcome)
+    live.watch(places, show_outcome)
     # A slider among columns that are still being written would invite a click that is lost.
-    for column, (_, turn) in zip(columns, comparison.columns, strict=True):
-        with column:
+    for spec, turn in comparison.columns:
+        with columns[spec]:
             answer.show_controls(turn)
     propose_again(comparison)
 
 
-def _columns(models: list[str]) -> list[DeltaGenerator]:
-    places = []
-    for column, spec in zip(st.columns(len(models), border=True), models, strict=True):
+def _columns(comparison: Comparison) -> dict[str, DeltaGenerator]:
+    """A place for each model, under its name, and under the reason where it could not be asked."""
+    places = {}
+    for column, spec in zip(st.columns(len(comparison.models), border=True), comparison.models, strict=True):
         column.markdown(f"**{safe(controls.model_name(spec))}**")
-        places.append(column.container())
+        if spec in comparison.refused:
+            column.error(safe(comparison.refused[spec]), title="Not sent", icon=":material/error:")
+        places[spec] = column.container()
     return places

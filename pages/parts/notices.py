@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
+from pages.parts import figures
+from pages.parts.markdown import safe
 from router import RouterError, SettingsError, shared_router
 
 
@@ -22,8 +24,12 @@ def show() -> None:
     try:
         status = router.log.status()
     except RouterError as error:
-        st.warning(str(error), title="The log is not available")
+        st.warning(safe(str(error)), title="The log is not available")
         return
+    if status.notice:
+        st.warning(safe(status.notice), title="The log was begun anew")
+    if status.lost:
+        st.warning(f"{figures.count(status.lost, 'interaction')} could not be kept.", title="The log is incomplete")
     if not status.ok:
-        waiting = f" {status.pending} interactions wait in memory." if status.pending else ""
-        st.warning(f"{status.reason}{waiting}", title=f"Logging is degraded since {status.since}")
+        waiting = f" {status.pending} waiting in memory." if status.pending else ""
+        st.warning(safe(f"{status.reason}{waiting}"), title=f"Logging is degraded since {status.since}")

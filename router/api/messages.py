@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict
 from typing import Any
 
@@ -15,6 +16,7 @@ from router.errors import (
     BudgetExceeded,
     ErrorKind,
     LogUnavailable,
+    NotConfigured,
     PromptTooLong,
     ProviderError,
     RouterError,
@@ -127,11 +129,11 @@ def _status(error: RouterError) -> int:
         return 400 if error.attempts else 422
     if isinstance(error, BudgetExceeded):
         return 429
-    if isinstance(error, AllProvidersFailed | ProviderError):
+    if isinstance(error, AllProvidersFailed | ProviderError | NotConfigured):
         if kinds == {ErrorKind.RATE_LIMITED}:
             return 429
         return 504 if kinds == {ErrorKind.TIMEOUT} else 502
-    return 503 if isinstance(error, LogUnavailable) else 502
+    return 503 if isinstance(error, LogUnavailable) else 500
 
 
 def error_json(status: int, kind: str, message: str, error: RouterError | None = None) -> JSONResponse:
@@ -140,7 +142,9 @@ def error_json(status: int, kind: str, message: str, error: RouterError | None =
     body: dict[str, Any] = {"kind": kind, "message": message, "attempts": attempts}
     if error and error.prompt_id:
         body["prompt_id"] = error.prompt_id
-    return JSONResponse({"error": body}, status_code=status)
+    wait = getattr(error, "retry_after", None)
+    headers = {"Retry-After": str(math.ceil(wait))} if status == 429 and wait is not None else None
+    return JSONResponse({"error": body}, status_code=status, headers=headers)
 
 
 def _snake_case(name: str) -> str:

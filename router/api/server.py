@@ -11,7 +11,7 @@ from importlib import import_module
 
 from router import tokens
 from router.errors import RouterError
-from router.router import shared_router
+from router.router import close_shared_router, shared_router
 
 
 @asynccontextmanager
@@ -25,8 +25,7 @@ async def lifespan(app: object) -> AsyncIterator[None]:
                     candidate.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     threading.Thread(target=_warm, name="router-warm", daemon=True).start()
     yield
-    if shared_router.cache_info().currsize:
-        shared_router().close()
+    close_shared_router()
 
 
 def _warm() -> None:

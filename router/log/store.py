@@ -131,6 +131,10 @@ class LogStore:
             except LogUnavailable as error:
                 self._pending.add(record)
                 self._write_problem = _problem(error)
+            except (sa.exc.SQLAlchemyError, OverflowError):
+                # The row itself cannot be stored. Whoever asked still gets the answer.
+                self._pending.remove(record, lost=True)
+                _logger.exception("an interaction could not be logged: %s", record.prompt_id)
         self._follower.wake()
 
     def start(self, interaction: Interaction) -> None:

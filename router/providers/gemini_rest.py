@@ -177,14 +177,12 @@ def _finish_reason(candidate: dict[str, Any]) -> str:
 
 def _usage(metadata: dict[str, Any] | None) -> Usage | None:
     """Thinking is billed as output; the SDK's types know it only as what is missing from the total."""
-    if not metadata:
+    names = ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "totalTokenCount")
+    counts = [(metadata or {}).get(name) or 0 for name in names]
+    if any(type(count) is not int for count in counts):
         return None
-    prompt = int(metadata.get("promptTokenCount") or 0)
-    total = int(metadata.get("totalTokenCount") or 0)
-    written = int(metadata.get("candidatesTokenCount") or 0) + int(metadata.get("thoughtsTokenCount") or 0)
-    if not (prompt or written or total):
-        return None
-    return Usage(prompt, max(written, total - prompt), "provider")
+    prompt, answer, thoughts, total = counts
+    return Usage.reported(prompt, max(answer + thoughts, total - prompt))
 
 
 def refusal(status: int, headers: httpx.Headers, body: bytes) -> ProviderError:

@@ -91,7 +91,9 @@ class ChatCompletions:
         url = self.url.removesuffix("/chat/completions") + "/models"
         headers = {"Authorization": f"Bearer {self.key.reveal()}"}
         with self.http.request(self.name, "GET", url, headers, None, lifeline, self._refused) as response:
-            listed = self._parse(read_body(self.name, response).decode(errors="replace")).get("data") or ()
+            listed = self._parse(read_body(self.name, response).decode(errors="replace")).get("data")
+        if not isinstance(listed, list):
+            raise malformed(self.name, "something that is not a list of models")
         ids = [str(entry.get("id")) for entry in listed if isinstance(entry, dict) and entry.get("active", True)]
         return tuple(sorted(one for one in ids if not _NOT_FOR_CHAT.search(one)))
 
@@ -184,6 +186,4 @@ def _payload(request: Request) -> dict[str, Any]:
 def _usage(chunk: dict[str, Any]) -> Usage | None:
     """GROQ reports in `x_groq.usage` of the last chunk, OpenAI in a chunk without choices."""
     usage = chunk.get("usage") or (chunk.get("x_groq") or {}).get("usage")
-    if not usage:
-        return None
-    return Usage(int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0), "provider")
+    return Usage.reported(usage.get("prompt_tokens"), usage.get("completion_tokens")) if usage else None

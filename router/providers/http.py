@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
-from functools import cached_property
 from typing import Any, cast
 
 import httpcore
@@ -35,8 +34,19 @@ Refusal = Callable[[int, httpx.Headers, bytes], ProviderError]
 class HttpClient:
     """Opened at the first request, because building the TLS context takes 20 ms."""
 
-    @cached_property
+    def __init__(self) -> None:
+        self._opening = threading.Lock()
+        self._opened: httpx.Client | None = None
+
+    @property
     def _client(self) -> httpx.Client:
+        client = self._opened
+        if client is None:
+            with self._opening:
+                client = self._opened = self._opened or self._open()
+        return client
+
+    def _open(self) -> httpx.Client:
         client = httpx.Client(
             follow_redirects=False,  # a redirect could carry the key to another host
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
@@ -97,7 +107,8 @@ class HttpClient:
 
     def close(self) -> None:
         """Close pooled connections."""
-        self._client.close()
+        if self._opened is not None:
+            self._opened.close()
 
 
 def _beginning(chunks: Iterable[bytes]) -> bytes:

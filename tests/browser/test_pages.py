@@ -41,7 +41,7 @@ def test_stop_ends_every_column(
     app = start_app(**with_keys)
     page.goto(f"{app.url}/compare")
     ask(page, "Who are you?")
-    expect(main(page).get_by_text("one two")).to_be_visible()
+    expect(main(page).get_by_text("one two").first).to_be_visible()
     main(page).get_by_role("button", name="Stop").click()
     faults.wait_for("disconnected", "groq", within=2.0)
     faults.wait_for("disconnected", "gemini", within=2.0)

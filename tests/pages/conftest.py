@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from router import Router, shared_router
+from router import Router, close_shared_router, shared_router
 from tests.faults.server import FaultServer
 
 ROOT = Path(__file__).parents[2]
@@ -21,11 +21,9 @@ def open_app(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[OpenAp
     shutil.copy(ROOT / "prompt_templates.json", templates)
     monkeypatch.setenv("TEMPLATES_FILE", str(templates))
     monkeypatch.chdir(tmp_path)
-    shared_router.cache_clear()
+    close_shared_router()
     yield lambda: AppTest.from_file(str(ROOT / "pages" / "main.py"), default_timeout=30).run()
-    if shared_router.cache_info().currsize:
-        shared_router().close()
-    shared_router.cache_clear()
+    close_shared_router()
 
 
 @pytest.fixture

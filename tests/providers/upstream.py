@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +24,8 @@ from tests.faults.server import FaultServer
 
 OVER_HTTP = ("groq", "gemini sdk", "gemini rest")
 KEYS = {"groq": "test-key-groq", "gemini": "test-key-gemini"}
+POOL = HttpClient()
+"""One for all tests, as one process has it: the TLS context takes long to build."""
 PATIENT = Timeouts(connect=10, first_token=10, idle=10, total=20)
 
 
@@ -50,9 +53,11 @@ class Upstream:
     """One provider, with the fault server behind it unless another address is given."""
 
     def __init__(self, backend: str, server: FaultServer, url: str | None = None) -> None:
+        if backend == "gemini sdk":
+            # So that no deadline of a test has to cover the second that this takes.
+            pytest.importorskip("google.generativeai")
         self.name, _, gemini_backend = backend.partition(" ")
         self.server = server
-        self.http = HttpClient()
         settings = Settings(
             groq_api_key=Secret(KEYS["groq"]),
             gemini_api_key=Secret(KEYS["gemini"]),
@@ -60,7 +65,7 @@ class Upstream:
             gemini_api_url=url or server.gemini_url,
             gemini_backend=gemini_backend or "rest",
         )
-        self.provider: Provider = registry.build(settings, self.http)[self.name]
+        self.provider: Provider = registry.build(settings, POOL)[self.name]
 
     def setting(self, what: str) -> str:
         """Such as GROQ_API_KEY."""
@@ -115,11 +120,9 @@ class Upstream:
             assert not thread.is_alive()
 
 
-@contextmanager
-def asking(backend: str, server: FaultServer, url: str | None = None) -> Iterator[Upstream]:
-    if backend == "gemini sdk":
-        # So that no deadline of a test has to cover the second that this takes.
-        pytest.importorskip("google.generativeai")
-    upstream = Upstream(backend, server, url)
-    with closing(upstream.http):
-        yield upstream
+def ask_all(server: FaultServer, timeouts: Timeouts, url: str | None = None) -> dict[str, Received]:
+    """What each provider that speaks HTTP gave; all are asked at the same time."""
+    upstreams = [Upstream(backend, server, url) for backend in OVER_HTTP]
+    with ThreadPoolExecutor() as threads:
+        received = threads.map(lambda upstream: upstream.ask(timeouts=timeouts), upstreams)
+    return dict(zip(OVER_HTTP, received, strict=True))
