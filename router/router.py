@@ -268,7 +268,7 @@ class Router:
             "thinking": thinking,
         }
         filled_in = self.templates.get(template) if template else None
-        rendered = filled_in.render(prompt, variables) if filled_in else prompt
+        rendered = clean(filled_in.render(prompt, variables)) if filled_in else prompt
         request = replace(_request(rendered, system, history), **sampling)
         self._check_length(request)
         self._budget.admit()

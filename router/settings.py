@@ -69,33 +69,49 @@ class Settings:
 
         An empty value counts as not set. Raises SettingsError, which names the variable, for one that cannot be used.
         """
-        # Quotes come along where a file was not read by dotenv, as with docker's --env-file.
-        given = {name: text.strip().strip("\"'") for name, text in (_environment() if env is None else env).items()}
-        values = {name: text for name, text in given.items() if text}
-        default = cls()
-        return cls(
-            groq_api_key=_key(values, "GROQ_API_KEY"),
-            groq_model=values.get("GROQ_MODEL", default.groq_model),
-            groq_api_url=_url(values, "GROQ_API_URL", default.groq_api_url),
-            gemini_api_key=_key(values, "GEMINI_API_KEY"),
-            gemini_model=values.get("GEMINI_MODEL", default.gemini_model).removeprefix("models/"),
-            gemini_api_url=_url(values, "GEMINI_API_URL", default.gemini_api_url).rstrip("/"),
-            gemini_backend=_choice(values, "GEMINI_BACKEND", ("sdk", "rest"), default.gemini_backend),
-            fallback=_fallback(values, default.fallback),
-            log_dir=Path(values.get("LOG_DIR", default.log_dir)),
-            database_url=values.get("DATABASE_URL"),
-            templates_file=Path(values.get("TEMPLATES_FILE", default.templates_file)),
-            api_token=_key(values, "API_TOKEN"),
-            timeouts=Timeouts(
-                connect=_number(values, "CONNECT_TIMEOUT", default.timeouts.connect),
-                first_token=_number(values, "FIRST_TOKEN_TIMEOUT", default.timeouts.first_token),
-                idle=_number(values, "IDLE_TIMEOUT", default.timeouts.idle),
-                total=_number(values, "TOTAL_TIMEOUT", default.timeouts.total),
-            ),
-            max_prompt_chars=int(_number(values, "MAX_PROMPT_CHARS", default.max_prompt_chars)),
-            max_cost_per_day_usd=_limit(values, "MAX_COST_PER_DAY_USD"),
-            max_requests_per_minute=_whole_limit(values, "MAX_REQUESTS_PER_MINUTE"),
-        )
+        found = _read(env)
+        if isinstance(found, SettingsError):
+            # Raised from here, where no variable holds a key: a traceback may be shown with its variables.
+            raise found.with_traceback(None)
+        return found
+
+
+def _read(env: Mapping[str, str] | None) -> Settings | SettingsError:
+    try:
+        return _parse(_environment() if env is None else env)
+    except SettingsError as error:
+        error.__context__ = None
+        return error
+
+
+def _parse(env: Mapping[str, str]) -> Settings:
+    # Quotes come along where a file was not read by dotenv, as with docker's --env-file.
+    given = {name: text.strip().strip("\"'") for name, text in env.items()}
+    values = {name: text for name, text in given.items() if text}
+    default = Settings()
+    return Settings(
+        groq_api_key=_key(values, "GROQ_API_KEY"),
+        groq_model=values.get("GROQ_MODEL", default.groq_model),
+        groq_api_url=_url(values, "GROQ_API_URL", default.groq_api_url),
+        gemini_api_key=_key(values, "GEMINI_API_KEY"),
+        gemini_model=values.get("GEMINI_MODEL", default.gemini_model).removeprefix("models/"),
+        gemini_api_url=_url(values, "GEMINI_API_URL", default.gemini_api_url).rstrip("/"),
+        gemini_backend=_choice(values, "GEMINI_BACKEND", ("sdk", "rest"), default.gemini_backend),
+        fallback=_fallback(values, default.fallback),
+        log_dir=Path(values.get("LOG_DIR", default.log_dir)),
+        database_url=values.get("DATABASE_URL"),
+        templates_file=Path(values.get("TEMPLATES_FILE", default.templates_file)),
+        api_token=_token(values, "API_TOKEN"),
+        timeouts=Timeouts(
+            connect=_number(values, "CONNECT_TIMEOUT", default.timeouts.connect),
+            first_token=_number(values, "FIRST_TOKEN_TIMEOUT", default.timeouts.first_token),
+            idle=_number(values, "IDLE_TIMEOUT", default.timeouts.idle),
+            total=_number(values, "TOTAL_TIMEOUT", default.timeouts.total),
+        ),
+        max_prompt_chars=_whole_limit(values, "MAX_PROMPT_CHARS") or default.max_prompt_chars,
+        max_cost_per_day_usd=_limit(values, "MAX_COST_PER_DAY_USD"),
+        max_requests_per_minute=_whole_limit(values, "MAX_REQUESTS_PER_MINUTE"),
+    )
 
 
 def _environment() -> dict[str, str]:
@@ -105,13 +121,18 @@ def _environment() -> dict[str, str]:
     try:
         file = dotenv_values(path, encoding="utf-8-sig") if path.is_file() else {}
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(".env", f"cannot be read as UTF-8 text ({error}).") from error
+        raise SettingsError(".env", f"cannot be read as UTF-8 text ({type(error).__name__}).") from None
     return {name: text for name, text in file.items() if text is not None} | dict(os.environ)
 
 
 def _key(values: Mapping[str, str], name: str) -> Secret | None:
+    """A provider's key; a placeholder as in `.env.example` is none."""
+    return None if _PLACEHOLDER.search(values.get(name, "")) else _token(values, name)
+
+
+def _token(values: Mapping[str, str], name: str) -> Secret | None:
     text = values.get(name, "").strip("\u200b\ufeff ")
-    if not text or _PLACEHOLDER.search(text):
+    if not text:
         return None
     if not text.isascii() or not text.isprintable() or " " in text:
         # The value itself stays out of the message: it is most likely a key with one wrong character.
