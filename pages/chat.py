@@ -16,7 +16,7 @@ with st.sidebar:
     setup = controls.pick_setup(router)
     thinking = controls.pick_thinking(router, model)
     fallback = controls.pick_fallback()
-    next_request = st.caption(chatting.estimate(chat, model, setup))
+    st.caption(chatting.estimate(chat, model, setup))
 
 stop = st.bottom.empty()
 # At the top level, not in st.bottom: this is what makes the page follow an answer as it grows.
@@ -26,10 +26,12 @@ if prompt:
     live.stop()
 under_way = live.current(chatting.PAGE)
 
-for turn in chat.turns:
-    chatting.show_question(turn.prompt, turn.template)
-    with st.chat_message("assistant", avatar=":material/smart_toy:"):
-        answer.show(turn)
+messages = st.container()
+with messages:
+    for turn in chat.turns:
+        chatting.show_question(turn.prompt, turn.template)
+        with st.chat_message("assistant", avatar=":material/smart_toy:"):
+            answer.show(turn)
 
 proposal = st.empty()
 if not under_way:
@@ -46,10 +48,10 @@ if prompt:
         under_way = chatting.ask(router, chat, prompt, options)
     except RouterError as error:
         st.error(safe(str(error)), title="Not sent")
-        st.code(prompt, language=None, wrap_lines=True, height=200)
+        st.code(prompt, language=None, wrap_lines=True)
 
 if under_way:
     stop.button("Stop", icon=":material/stop_circle:", shortcut="Esc", key="stop", on_click=live.stop)
-    chatting.paint(chat, under_way)
-    stop.empty()
-    next_request.caption(chatting.estimate(chat, model, setup))
+    with messages:
+        chatting.paint(chat, under_way)
+    st.rerun()  # the turn is one of the conversation now, and drawn as such with its slider

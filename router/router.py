@@ -309,6 +309,7 @@ class Router:
                 parent_id=parent_id,
                 attempts=[asdict(attempt) for attempt in answer.attempts],
                 error=str(error) if error else None,
+                finish_reason=answer.finish_reason,
             )
             (self._given_log or self.log).append(interaction, filled_in.text if filled_in else None)
 

@@ -14,7 +14,9 @@ from router.lifeline import Timeouts
 
 GROQ_API_URL = "https://api.groq.com/openai/v1/chat/completions"
 GEMINI_API_URL = "https://generativelanguage.googleapis.com"
-_PLACEHOLDER = re.compile(r"^(your|my|insert|enter|paste|replace|change|put|add)[-_ ]|^<.*>$|^x+$|^\.+$|-here$", re.I)
+_PLACEHOLDER = re.compile(
+    r"^(your|my|insert|enter|paste|replace|change|put|add)[-_ ]|^<.*>$|^x{3,}$|^\.+$|-here$", re.I
+)
 
 
 class Secret:

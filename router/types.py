@@ -11,7 +11,7 @@ Status = Literal["ok", "fallback", "stopped", "interrupted", "error"]
 Outcome = Literal["ok", "failed", "skipped", "stopped", "interrupted"]
 
 
-MAX_TOKENS = 10**12
+MAX_TOKENS = 10**9
 """More than any answer has, and few enough for every database."""
 
 

@@ -189,6 +189,7 @@ def show_models(found: pd.DataFrame) -> None:
                 )
             ],
             "As fallback": shown["fallback_rate"],
+            "Interrupted": shown["interrupted_rate"],
             "Errors": shown["error_rate"],
         }
     )
@@ -202,6 +203,7 @@ def show_models(found: pd.DataFrame) -> None:
             "Requests": st.column_config.NumberColumn(format="localized"),
             "Tokens": st.column_config.NumberColumn(format="localized"),
             "As fallback": share,
+            "Interrupted": share,
             "Errors": share,
         },
         alt="Requests, latency, tokens, cost and errors by model",

@@ -58,7 +58,7 @@ def show_outcome(answer: Answer, error: str | None) -> None:
 def show_controls(turn: Turn) -> None:
     """Details on demand, and the rating."""
     _details(turn.answer)
-    if turn.answer.status != "error":
+    if turn.answer.text:
         rate(turn)
 
 
@@ -68,7 +68,9 @@ def badge(answer: Answer) -> str | None:
         return "Stopped"
     failed = [attempt for attempt in answer.attempts if attempt.outcome not in ("ok", "stopped")]
     if answer.status == "interrupted":
-        return f"Interrupted: {reason(failed[-1])}" if failed else "Interrupted"
+        return f"Interrupted: {place(answer.provider, answer.model)} broke off"
+    if answer.finish_reason == "length":
+        return "Cut off at max tokens"
     if answer.status == "fallback" and failed:
         return f"Served by {place(answer.provider, answer.model)}: {reason(failed[0])}"
     return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages.parts import answer, controls, figures, live, turns
+from pages.parts import controls, figures, live, turns
 from pages.parts.controls import Setup
 from pages.parts.live import Live
 from pages.parts.markdown import safe
@@ -48,8 +48,13 @@ def _load(router: Router, conversation_id: str) -> Conversation | None:
     except LogUnavailable as error:
         st.warning(safe(str(error)), title="The conversation cannot be loaded")
         return None
+    if chat is None and live.is_under_way(conversation_id):
+        st.info("This conversation is being answered in another tab. Reload when it is done.")
+        return Conversation(conversation_id)
     if chat is None:
         st.info("The log holds no conversation with the id in this address. This is a new one.")
+    elif ":" in chat.turns[-1].answer.requested_model:
+        st.session_state.setdefault("model", chat.turns[-1].answer.requested_model)
     return chat
 
 
@@ -60,6 +65,13 @@ def start_new() -> None:
     st.query_params.pop("c", None)
 
 
+def suggest(key: str, *, disabled: bool = False) -> str | None:
+    """Something to ask, for the first minute. Buttons: of a double click the second does no harm."""
+    with st.container(horizontal=True):
+        pressed = [text for text in SUGGESTIONS if st.button(text, key=f"{key}-{text}", disabled=disabled)]
+    return pressed[0] if pressed else None
+
+
 def propose(router: Router, chat: Conversation) -> tuple[str | None, str | None]:
     """What to ask next, and of which other model, if the user takes what is proposed.
 
@@ -68,11 +80,12 @@ def propose(router: Router, chat: Conversation) -> tuple[str | None, str | None]
     """
     if not chat.turns:
         st.title("What would you like to ask?", anchor=False)
-        return st.pills("Suggestions", SUGGESTIONS, key="suggestion", label_visibility="collapsed"), None
+        return suggest("suggestion"), None
     last = chat.turns[-1]
     if last.answer.status not in ("error", "stopped", "interrupted"):
         return None, None
-    with st.container(horizontal=True):
+    # On the right: where Stop was, an impatient second click would ask again.
+    with st.container(horizontal=True, horizontal_alignment="right"):
         if st.button("Ask again", icon=":material/refresh:", key=f"again-{last.answer.prompt_id}"):
             return last.prompt, None
         another = _another_model(router, last.answer)
@@ -145,9 +158,7 @@ def ask(router: Router, chat: Conversation, prompt: str, options: Options) -> Li
 
 
 def paint(chat: Conversation, live: Live) -> None:
-    """The prompt being answered and its answer as it is written, then as it will stay."""
+    """The prompt being answered, and its answer as it is written."""
     show_question(*chat.asking)
     with st.chat_message("assistant", avatar=":material/smart_toy:"):
         live.watch([st.container()], lambda lane, place: None)
-        answer.show_outcome(chat.turns[-1].answer, chat.turns[-1].error)
-        answer.show_controls(chat.turns[-1])

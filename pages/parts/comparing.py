@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from pages.parts import answer, controls, turns
-from pages.parts.chatting import SUGGESTIONS, show_prompt
+from pages.parts import answer, chatting, controls, turns
+from pages.parts.chatting import show_prompt
 from pages.parts.controls import Setup
 from pages.parts.live import Lane, Live, wait_for_the_last
 from pages.parts.markdown import safe
@@ -62,6 +62,7 @@ def _load(router: Router, run_id: str) -> Comparison | None:
         st.info("The log holds no comparison with the id in this address.")
         return None
     models = [spec for spec, _ in columns]
+    st.session_state.setdefault("compare_models", models)
     return Comparison(columns[0][1].prompt, columns[0][1].template, models, run_id, columns)
 
 
@@ -98,9 +99,7 @@ def _line_up(router: Router) -> list[str]:
 def suggest(*, disabled: bool) -> str | None:
     """Something to ask, for the first minute."""
     st.title("What should they answer?", anchor=False)
-    return st.pills(
-        "Suggestions", SUGGESTIONS, key="compare_suggestion", label_visibility="collapsed", disabled=disabled
-    )
+    return chatting.suggest("compare_suggestion", disabled=disabled)
 
 
 def show(comparison: Comparison) -> str | None:

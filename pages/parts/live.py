@@ -199,6 +199,11 @@ def enter(page: str) -> None:
         live.stop()
 
 
+def is_under_way(about: str) -> bool:
+    """Whether anybody in this process is being answered here."""
+    return about in _under_way
+
+
 def wait_for_the_last(about: str) -> None:
     """After a reload: the answer that the old tab was writing is about to be stopped and logged."""
     left_behind = _under_way.get(about)

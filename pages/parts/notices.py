@@ -32,4 +32,6 @@ def show() -> None:
         st.warning(f"{figures.count(status.lost, 'interaction')} could not be kept.", title="The log is incomplete")
     if not status.ok:
         waiting = f" {status.pending} waiting in memory." if status.pending else ""
-        st.warning(safe(f"{status.reason}{waiting}"), title=f"Logging is degraded since {status.since}")
+        st.warning(
+            safe(f"{(status.reason or '').rstrip('.')}.{waiting}"), title=f"Logging is degraded since {status.since}"
+        )

@@ -65,7 +65,8 @@ def by_model(store: LogStore, where: Filter = EVERYTHING) -> pd.DataFrame:
     """One row per model that served, most requests first. Raises LogUnavailable.
 
     Columns: model, provider, requests, mean_latency_ms, mean_ttft_ms, token_count, cost_usd, unknown_cost,
-    fallback_rate (share of its requests that it served in place of another), error_rate, mean_rating, rated.
+    fallback_rate (share of its requests that it served in place of another), interrupted_rate, error_rate,
+    mean_rating, rated.
     """
     statement = (
         sa.select(
@@ -76,6 +77,7 @@ def by_model(store: LogStore, where: Filter = EVERYTHING) -> pd.DataFrame:
             sa.func.avg(_when_answered(_column.ttft_ms)).label("mean_ttft_ms"),
             _sum(_column.token_count).label("token_count"),
             _share_of("fallback").label("fallback_rate"),
+            _share_of("interrupted").label("interrupted_rate"),
             _share_of("error").label("error_rate"),
             *_cost_and_rating(),
         )

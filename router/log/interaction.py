@@ -17,6 +17,7 @@ class Interaction:
     prompt: what the user typed; the text sent is `template` at `template_version` with it filled in.
     template_version: hash of the template's text (see `router.templates`), None without a template.
     params: the parameters that were set (temperature, variables, …). attempts: one mapping per `Attempt`.
+    finish_reason: `stop`, `length` (cut off at max_tokens) or another word of the provider's.
     parent_id: the interaction this one continues or replays. run_id: what was asked side by side.
     """
 
@@ -45,6 +46,7 @@ class Interaction:
     parent_id: str | None = None
     attempts: list[dict[str, Any]] = field(default_factory=list)
     error: str | None = None
+    finish_reason: str | None = None
 
     def answer(self) -> Answer:
         """The `Answer` that the caller got."""
@@ -55,7 +57,7 @@ class Interaction:
             model=self.model,
             requested_model=self.requested_model,
             status=cast(Status, self.status),
-            finish_reason=None,
+            finish_reason=self.finish_reason,
             latency_ms=self.latency_ms,
             ttft_ms=self.ttft_ms,
             usage=Usage(self.prompt_tokens, self.completion_tokens, cast(TokenSource, self.token_source)),

@@ -57,6 +57,7 @@ interactions = sa.Table(
     sa.Column("parent_id", sa.Text),
     sa.Column("attempts", sa.Text),
     sa.Column("error", sa.Text),
+    sa.Column("finish_reason", sa.Text),
 )
 
 started = sa.Table(
@@ -94,7 +95,7 @@ def _first_tables(connection: sa.Connection) -> None:
             token_count INTEGER NOT NULL, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL,
             token_source TEXT NOT NULL, cost_usd DOUBLE PRECISION, rating INTEGER, template TEXT, template_version TEXT,
             system TEXT, params TEXT NOT NULL, conversation_id TEXT, run_id TEXT, parent_id TEXT,
-            attempts TEXT NOT NULL, error TEXT)""",
+            attempts TEXT NOT NULL, error TEXT, finish_reason TEXT)""",
         "CREATE INDEX interactions_rev ON interactions (rev)",
         "CREATE INDEX interactions_conversation ON interactions (conversation_id)",
         "CREATE INDEX interactions_run ON interactions (run_id)",
