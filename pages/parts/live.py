@@ -145,7 +145,8 @@ class Live:
         self.stop()
 
     def adopt(self) -> None:
-        """A new run of the script has begun on this page; it will paint."""
+        """A new run of the script has begun on this page; it will paint, and the one before it no longer."""
+        self._painter = None
         self._expect_a_painter(SECONDS_TO_FIRST_PAINT)
 
     def stop(self) -> None:
