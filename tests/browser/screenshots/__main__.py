@@ -55,6 +55,7 @@ def take(page: Page, url: str, folder: Path) -> None:
     page.goto(f"{url}/compare")
     ask(page, "Explain DNS.")
     main(page).get_by_role("slider").first.wait_for()
+    main(page).get_by_role("button", name="Run again").scroll_into_view_if_needed()
     page.screenshot(path=folder / "compare.png")
     for name in ("analytics", "templates"):
         page.goto(f"{url}/{name}")
