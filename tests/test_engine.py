@@ -56,10 +56,7 @@ def test_the_first_choice_answers_when_it_can(routing: Routing, how: str) -> Non
     assert (answer.usage.prompt_tokens, answer.usage.completion_tokens, answer.usage.total_tokens) == (100, 10, 110)
     assert routing.sent() == (1, 0)
     row = routing.log.row
-    assert row.answer() == Answer(
-        **{**{name: getattr(answer, name) for name in Answer.__slots__}, "finish_reason": None}
-    )
-    assert (row.prompt, row.token_count, row.token_source, row.error) == ("Explain gravity.", 110, "provider", None)
+    assert row.answer() == answer
 
 
 @pytest.mark.parametrize("how", ["chat", "stream"])
