@@ -57,6 +57,7 @@ def test_the_first_choice_answers_when_it_can(routing: Routing, how: str) -> Non
     assert routing.sent() == (1, 0)
     row = routing.log.row
     assert row.answer() == answer
+    assert (row.prompt, row.token_count, row.token_source, row.error) == ("Explain gravity.", 110, "provider", None)
 
 
 @pytest.mark.parametrize("how", ["chat", "stream"])
