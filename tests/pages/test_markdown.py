@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pages.parts.markdown import safe, split_finished
@@ -29,17 +29,27 @@ def test_what_streamlit_would_replace_or_fetch_is_shown_as_it_is_written(text: s
 
 
 @pytest.mark.parametrize(
-    "code", ["`$x :red[y] ![z](u)`", "```python\ncost = '$5 :smile:'\n```", "~~~\n$a$\n~~~", "```\nnot closed $yet"]
+    "code", ["`$x :red[y]`", "```python\ncost = '$5 :smile:'\n```", "~~~\n$a$\n~~~", "```\nnot closed $yet"]
 )
 def test_code_stays_untouched(code: str) -> None:
     assert safe(code) == code
 
 
-@given(st.text(alphabet="$:![]a()\\`~ \n", max_size=60))
-def test_outside_code_no_image_survives(text: str) -> None:
-    shown = safe(text)
-    if "`" not in text and "~~~" not in text:
-        assert "![" not in shown
+@given(st.text(alphabet="$:![]a()\\`~>-| \n", max_size=80))
+@example("a ` b\n\n![x](http://evil.example)\n\nc `")
+@example("- item\n  ```\n  code\n![x](http://evil.example)")
+@example("``` a`b\n![x](http://evil.example)")
+def test_no_image_survives_wherever_it_stands(text: str) -> None:
+    assert "![" not in safe(text)
+
+
+@pytest.mark.parametrize("unit", ["`", "` ", "\\(", "\\[", ":a", "~", "$", "```\n", "\\"])
+def test_a_long_hostile_text_comes_through(unit: str) -> None:
+    """Quadratic ways took minutes for these."""
+    text = unit * 100_000
+    assert len(safe(text)) >= len(text)
+    finished, rest = split_finished(text)
+    assert "".join([*finished, rest]) == text
 
 
 def test_paragraphs_are_finished_at_an_empty_line_but_never_inside_a_fence() -> None:
