@@ -100,7 +100,7 @@ def _prose(text: str) -> str:
 
 
 def _escape(text: str) -> str:
-    text = re.sub(r"(\\*)\$", lambda found: found[0] if len(found[1]) % 2 else found[1] + r"\$", text)
+    text = re.sub(r"(?<!\\)(\\*)\$", lambda found: found[0] if len(found[1]) % 2 else found[1] + r"\$", text)
     text = re.sub(r":(?=[A-Za-z][\w-]{0,40}\[)", r"\\:", text)
     # Emoji and icon names are replaced after parsing, where a backslash no longer counts: a word joiner parts them.
     text = re.sub(r":(?=[\w+\-]{1,60}(?:/\w{1,60})?:)", f":{_WORD_JOINER}", text)
