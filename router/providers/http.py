@@ -1,21 +1,13 @@
-"""One pooled httpx client whose every wait obeys the `Lifeline` of its request.
-
-httpcore hands a request's `timeout` extension, as it is, to the network stream that reads and writes for it. So the
-lifeline itself travels there, and each wait is bounded by the nearest deadline: a byte now and then, headers that
-never end or a body of gigabytes cannot outlive it, and `Lifeline.cancel` wakes a silent one.
-"""
+"""One pooled httpx client whose every wait obeys the `Lifeline` of its request; `network.py` sees to that."""
 
 from __future__ import annotations
 
-import socket
-import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
 from typing import Any, cast
 
-import httpcore
 import httpx
 
 from router.errors import ErrorKind, ProviderError
@@ -47,6 +39,9 @@ class HttpClient:
         return client
 
     def _open(self) -> httpx.Client:
+        # Here, because httpcore takes 15 ms to import, and httpx too waits with that for its first client.
+        from router.providers.network import Backend
+
         client = httpx.Client(
             follow_redirects=False,  # a redirect could carry the key to another host
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
@@ -56,7 +51,7 @@ class HttpClient:
         for transport in (client._transport, *client._mounts.values()):
             if isinstance(transport, httpx.HTTPTransport):
                 # httpx offers no setting for the network backend and still reads the proxy variables this way.
-                transport._pool._network_backend = _Backend(transport._pool._network_backend)
+                transport._pool._network_backend = Backend(transport._pool._network_backend)
         return client
 
     @contextmanager
@@ -175,114 +170,3 @@ def _read_out(response: httpx.Response, chunks: Iterator[bytes]) -> None:
         with suppress(httpx.TransportError):
             for _ in chunks:
                 pass
-
-
-class _Stream(httpcore.NetworkStream):
-    """A connection whose reads and writes end when the lifeline says so."""
-
-    def __init__(self, inner: httpcore.NetworkStream) -> None:
-        self._inner = inner
-        self._socket: socket.socket = inner.get_extra_info("socket")
-
-    def _shut_down(self) -> None:
-        # Only shutdown wakes a thread that is blocked in recv; close does not. It is called on the base class because
-        # SSLSocket.shutdown drops its TLS state while the other thread is still using it.
-        with suppress(OSError):
-            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
-
-    def read(self, max_bytes: int, timeout: Any = None) -> bytes:
-        seconds = _left(timeout, httpcore.ReadTimeout)
-        timeout.attach(self._shut_down)
-        try:
-            return self._inner.read(max_bytes, seconds)
-        finally:
-            timeout.detach()
-
-    def write(self, buffer: bytes, timeout: Any = None) -> None:
-        seconds = _left(timeout, httpcore.WriteTimeout)
-        timeout.attach(self._shut_down)
-        try:
-            self._inner.write(buffer, seconds)
-        finally:
-            timeout.detach()
-
-    def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: Any = None
-    ) -> httpcore.NetworkStream:
-        seconds = min(timeout.timeouts.connect, _left(timeout, httpcore.ConnectTimeout))
-        timeout.attach(self._shut_down)
-        try:
-            return _Stream(self._inner.start_tls(ssl_context, server_hostname, seconds))
-        finally:
-            timeout.detach()
-
-    def close(self) -> None:
-        self._inner.close()
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._inner.get_extra_info(info)
-
-
-class _Backend(httpcore.NetworkBackend):
-    """Dials in a thread of its own, because neither a name look-up nor a connect can be woken."""
-
-    def __init__(self, inner: httpcore.NetworkBackend) -> None:
-        self._inner = inner
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: Any = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.NetworkStream:
-        seconds = min(timeout.timeouts.connect, _left(timeout, httpcore.ConnectTimeout))
-        dial = _Dial(lambda: self._inner.connect_tcp(host, port, seconds, local_address, socket_options))
-        timeout.attach(dial.ended.set)
-        try:
-            dial.ended.wait(seconds)
-            return _Stream(dial.result())
-        finally:
-            timeout.detach()
-
-
-class _Dial:
-    """A connect under way. One that nobody waits for any more closes what it gets."""
-
-    def __init__(self, connect: Callable[[], httpcore.NetworkStream]) -> None:
-        self.ended = threading.Event()
-        self._connect = connect
-        self._lock = threading.Lock()
-        self._abandoned = False
-        self._stream: httpcore.NetworkStream | None = None
-        self._error: Exception = httpcore.ConnectTimeout("timed out")
-        threading.Thread(target=self._run, name="router-dial", daemon=True).start()
-
-    def _run(self) -> None:
-        try:
-            stream = self._connect()
-        except Exception as error:  # whatever it is, it is raised again in the thread that waits
-            self._error = error
-        else:
-            with self._lock:
-                if not self._abandoned:
-                    self._stream = stream
-            if self._abandoned:
-                stream.close()
-        self.ended.set()
-
-    def result(self) -> httpcore.NetworkStream:
-        """The connection. Raises what connecting raised, or ConnectTimeout when it is still under way."""
-        with self._lock:
-            if self._stream is not None:
-                return self._stream
-            self._abandoned = True
-            raise self._error
-
-
-def _left(lifeline: Lifeline, expired: type[Exception]) -> float:
-    seconds = lifeline.remaining()
-    if seconds <= 0:
-        raise expired("deadline")
-    return seconds
