@@ -16,6 +16,7 @@ import time
 from bisect import bisect_left
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -29,6 +30,19 @@ _LAYOUT = 1  # raise it when a format changes: every file is then built anew
 _WRITE_BYTES = 1 << 20
 _PROBE_BYTES = 4096
 _SEQ_BYTES = 32
+
+
+# Built once: putting a statement together costs more than SQLite takes to run it.
+_RERATED = sa.select(*ENCODED_COLUMNS).where(
+    interactions.c.rev > sa.bindparam("rev"),
+    # `seq + 0` keeps SQLite from walking all rows up to `seq` where the index on `rev` finds the few that changed.
+    interactions.c.seq + 0 <= sa.bindparam("seq"),
+)
+_ADDED = (
+    sa.select(*ENCODED_COLUMNS)
+    .where(interactions.c.seq > sa.bindparam("copied"), interactions.c.seq <= sa.bindparam("newest"))
+    .order_by(interactions.c.seq)
+)
 
 
 class Head(NamedTuple):
@@ -210,6 +224,7 @@ def _follows_of(head: Head) -> list[Any]:
     return [head.store_id, head.rebuilds, _LAYOUT, _boot()]
 
 
+@cache
 def _boot() -> str:
     """Changes when the machine starts anew: what it had not yet written to disk may then be missing from a copy."""
     try:
@@ -228,13 +243,10 @@ def _signature(path: Path) -> str:
 
 def _rerated(connection: sa.Connection, copy: _Copy) -> sa.Result[Any]:
     """Rows that the copy has and that changed since. Some may be newer than the head: they are then written twice."""
-    column = interactions.c
-    # `seq + 0` keeps SQLite from walking all rows up to `seq` where the index on `rev` finds the few that changed.
-    changed = sa.select(*ENCODED_COLUMNS).where(column.rev > copy.rev, column.seq + 0 <= copy.seq)
-    return connection.execution_options(yield_per=ROWS_AT_A_TIME).execute(changed)
+    return connection.execution_options(yield_per=ROWS_AT_A_TIME).execute(_RERATED, {"rev": copy.rev, "seq": copy.seq})
 
 
 def _added(connection: sa.Connection, copy: _Copy, head: Head) -> sa.Result[Any]:
-    column = interactions.c
-    new = sa.select(*ENCODED_COLUMNS).where(column.seq > copy.seq, column.seq <= head.seq).order_by(column.seq)
-    return connection.execution_options(yield_per=ROWS_AT_A_TIME).execute(new)
+    return connection.execution_options(yield_per=ROWS_AT_A_TIME).execute(
+        _ADDED, {"copied": copy.seq, "newest": head.seq}
+    )

@@ -21,6 +21,7 @@ from router.log.schema import clock
 
 _POLL_S = 0.4
 _LOCK_TIMEOUT_S = 20.0
+_HEAD = sa.select(clock.c.rev, clock.c.seq, clock.c.rebuilds, clock.c.store_id)
 
 
 class Mirror:
@@ -51,7 +52,7 @@ class Mirror:
 
 
 def _head(connection: sa.Connection) -> Head:
-    return Head(*connection.execute(sa.select(clock.c.rev, clock.c.seq, clock.c.rebuilds, clock.c.store_id)).one())
+    return Head(*connection.execute(_HEAD).one())
 
 
 class Follower:
