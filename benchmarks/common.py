@@ -58,8 +58,11 @@ def running_mock() -> Iterator[Mock]:
 class NoLog:
     """A log that keeps nothing."""
 
-    def start(self, interaction: Interaction) -> None:
+    def begin(self, interaction: Interaction, template_text: str | None, lasts_s: float) -> None:
         """A request begins."""
+
+    def keep(self, prompt_id: str) -> None:
+        """Its first text is handed out."""
 
     def append(self, interaction: Interaction, template_text: str | None = None) -> None:
         """A request is over."""

@@ -11,6 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import TracebackType
+from typing import Protocol
 
 from router import catalog, tokens
 from router.cooldown import Cooldowns
@@ -29,6 +30,19 @@ from router.types import Answer, Attempt, Outcome, Request, Status, Usage
 
 MAX_ANSWER_CHARS = 10_000_000
 _logger = logging.getLogger(__name__)
+
+
+class Recorder(Protocol):
+    """Whoever keeps a record of a request; told of it from the thread that reads the answer."""
+
+    def began(self) -> None:
+        """The request goes out."""
+
+    def shown(self) -> None:
+        """The first text is about to be handed out."""
+
+    def settled(self, answer: Answer, error: RouterError | None) -> None:
+        """It is over."""
 
 
 @dataclass(slots=True)
@@ -67,7 +81,7 @@ class AnswerStream:
         timeouts: Timeouts,
         cooldowns: Cooldowns,
         scrub: Callable[[str], str],
-        on_settled: Callable[[Answer, RouterError | None], None],
+        recorder: Recorder,
         hold: bool = False,
     ) -> None:
         self.prompt_id = prompt_id
@@ -76,7 +90,7 @@ class AnswerStream:
         self._request = request
         self._cooldowns = cooldowns
         self._scrub = scrub
-        self._on_settled = on_settled
+        self._recorder = recorder
         self._hold = hold
         self._lifeline = Lifeline(timeouts)
         self._lock = threading.Lock()  # held while a thread runs `_pieces`
@@ -121,6 +135,7 @@ class AnswerStream:
     def _run(self) -> Generator[str]:
         failure: RouterError | None = None
         broken_off: tuple[_Received, ProviderError] | None = None
+        self._recorder.began()
         itinerary = Itinerary(self._routes, self._cooldowns, self._lifeline, self._passed_over)
         for stop in itinerary:
             route = stop.route
@@ -189,6 +204,8 @@ class AnswerStream:
                     continue
                 if received.ttft_ms is None:
                     received.ttft_ms = self._elapsed_ms(self._started)
+                    if not self._hold:
+                        self._recorder.shown()
                 text = clean(delta.text)
                 received.parts.append(text)
                 size += len(text)
@@ -264,7 +281,7 @@ class AnswerStream:
             cost_usd=catalog.cost_usd(provider, model, usage, datetime.now(UTC).date()),
             attempts=tuple(self._attempts),
         )
-        self._on_settled(self._answer, error)
+        self._recorder.settled(self._answer, error)
 
     def _estimate(self, text: str, status: Status) -> Usage:
         if status == "error":

@@ -10,19 +10,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from router import catalog
 from router import providers as registry
 from router.budget import Budget
 from router.cooldown import Cooldowns, Cooling
 from router.engine import AnswerStream, clean
-from router.errors import BadRequest, LogUnavailable, PromptTooLong, RouterError
+from router.errors import BadRequest, LogUnavailable, PromptTooLong
 from router.itinerary import Route
 from router.listing import ModelLists
 from router.log.interaction import Interaction
 from router.providers.base import Provider
 from router.providers.http import HttpClient
+from router.recording import Log, Recording
 from router.settings import Settings
 from router.templates import TemplateStore
 from router.types import Answer, Message, Request
@@ -31,19 +32,6 @@ if TYPE_CHECKING:
     from router.log.store import LogStore
 
 _LOOKS_LIKE_A_KEY = re.compile(r"\b(gsk_|AIza|sk-)[\w-]{12,}")
-
-
-class Log(Protocol):
-    """Where finished interactions go. `router.log.store.LogStore` is the real one."""
-
-    def append(self, interaction: Interaction, template_text: str | None = None) -> None:
-        """Keep an interaction. Does not raise: a log in trouble must not cost the answer."""
-
-    def rate(self, prompt_id: str, rating: int | None) -> None:
-        """Set or withdraw a rating. Raises UnknownPrompt."""
-
-    def close(self) -> None:
-        """Write what is pending."""
 
 
 class Options(TypedDict, total=False):
@@ -282,24 +270,19 @@ class Router:
             "history": [asdict(message) for message in history] if history and not parent_id else None,
         }
 
-        def settled(answer: Answer, error: RouterError | None) -> None:
-            self._budget.spend(answer.cost_usd)
-            interaction = Interaction(
+        recording = Recording(
+            lambda: self._given_log or self.log,
+            self._budget,
+            Interaction(
                 prompt_id=prompt_id,
                 timestamp=timestamp,
-                provider=answer.provider,
-                model=answer.model,
+                provider=routes[0].provider.name,
+                model=routes[0].model,
                 requested_model=model,
-                status=answer.status,
+                status="interrupted",
                 prompt=prompt,
-                response=answer.text,
-                latency_ms=answer.latency_ms,
-                ttft_ms=answer.ttft_ms,
-                token_count=answer.usage.total_tokens,
-                prompt_tokens=answer.usage.prompt_tokens,
-                completion_tokens=answer.usage.completion_tokens,
-                token_source=answer.usage.source,
-                cost_usd=answer.cost_usd,
+                response="",
+                latency_ms=0.0,
                 template=template,
                 template_version=filled_in.version if filled_in else None,
                 system=system,
@@ -307,12 +290,10 @@ class Router:
                 conversation_id=conversation_id,
                 run_id=run_id,
                 parent_id=parent_id,
-                attempts=[asdict(attempt) for attempt in answer.attempts],
-                error=str(error) if error else None,
-                finish_reason=answer.finish_reason,
-            )
-            (self._given_log or self.log).append(interaction, filled_in.text if filled_in else None)
-
+            ),
+            lasts_s=self.settings.timeouts.total,
+            template_text=filled_in.text if filled_in else None,
+        )
         return AnswerStream(
             prompt_id,
             model,
@@ -321,7 +302,7 @@ class Router:
             timeouts=self.settings.timeouts,
             cooldowns=self._cooldowns,
             scrub=self._scrub,
-            on_settled=settled,
+            recorder=recording,
             hold=hold,
         )
 

@@ -27,6 +27,12 @@ class Kept:
         self.template_texts: list[str | None] = []
         self.appended = threading.Event()
 
+    def begin(self, interaction: Interaction, template_text: str | None, lasts_s: float) -> None:
+        pass
+
+    def keep(self, prompt_id: str) -> None:
+        pass
+
     def append(self, interaction: Interaction, template_text: str | None = None) -> None:
         self.rows.append(interaction)
         self.template_texts.append(template_text)

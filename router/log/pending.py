@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 LIMIT = 1000
@@ -11,10 +11,15 @@ LIMIT = 1000
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An interaction on its way into the table: its columns, and the text of its template version if it has one."""
+    """An interaction on its way into the table.
+
+    columns: as `to_row` makes them. template_text: the text of its template version, if it has one.
+    begun: whether its beginning is in the table `started`.
+    """
 
     columns: dict[str, Any]
     template_text: str | None
+    begun: bool = False
 
     @property
     def prompt_id(self) -> str:
@@ -69,5 +74,5 @@ class Pending:
             record = self._records.get(prompt_id)
             if record is None:
                 return False
-            self._records[prompt_id] = Record({**record.columns, "rating": rating}, record.template_text)
+            self._records[prompt_id] = replace(record, columns={**record.columns, "rating": rating})
             return True

@@ -68,6 +68,7 @@ started = sa.Table(
     sa.Column("host", sa.Text),
     sa.Column("process", sa.Text),
     sa.Column("request", sa.Text),
+    sa.Column("expires", sa.Text),
 )
 
 template_versions = sa.Table(
@@ -112,7 +113,13 @@ def _first_tables(connection: sa.Connection) -> None:
     connection.execute(clock.insert().values(id=1, rev=0, seq=0, rebuilds=0, store_id=uuid.uuid4().hex))
 
 
-MIGRATIONS: list[Callable[[sa.Connection], None]] = [_first_tables]
+def _expiry_of_started(connection: sa.Connection) -> None:
+    # What a host that never came back had begun could not be told from what it was still answering.
+    connection.execute(sa.text("ALTER TABLE started ADD COLUMN expires TEXT"))
+    connection.execute(sa.text("UPDATE started SET expires = timestamp"))
+
+
+MIGRATIONS: list[Callable[[sa.Connection], None]] = [_first_tables, _expiry_of_started]
 """Applied in this order, each exactly once. Append to it; never change one that was released."""
 
 _POSTGRESQL_LOCK = 7_402_117_001  # any number that nobody else uses in the same database

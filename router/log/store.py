@@ -6,8 +6,9 @@ import atexit
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -25,12 +26,13 @@ from router.log.mirror import Follower, Mirror
 from router.log.pending import Pending, Record
 from router.log.rows import COLUMN_OBJECTS, ROWS_AT_A_TIME, clean, from_columns, to_interaction, to_row
 from router.log.schema import interactions, template_versions
-from router.log.started import ProcessMark, started_row
+from router.log.started import Beginning, Beginnings, ProcessMark
 from router.log.writer import Writer
 
 _logger = logging.getLogger(__name__)
 
 EVERYTHING = Filter()
+_RECOVERY_EVERY_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,8 @@ class LogStore:
         self._writing = threading.RLock()
         self._write_problem: _Problem | None = None
         self._mirror_problem: _Problem | None = None
-        self._recovered = False
+        self._beginnings = Beginnings(self._write_beginnings, self._writing)
+        self._next_recovery = 0.0  # on the monotonic clock
         self._closed = False
         with contextlib.suppress(LogUnavailable):
             self._recover()
@@ -106,12 +109,31 @@ class LogStore:
             return
         self._closed = True
         atexit.unregister(self.close)
+        self._beginnings.stop(timeout_s=30.0)
         self._follower.stop(timeout_s=30.0)
         self._catch_up()
         self._mark.release()
         self._database.close()
 
     # Writing
+
+    def begin(self, interaction: Interaction, template_text: str | None, lasts_s: float) -> None:
+        """Note that a request begins, so that its prompt is kept should this process die before `append`.
+
+        interaction: as far as it is known. template_text: as for `append`. lasts_s: how long the request can last at
+        most.
+        Written in the background within some 25 ms, unless the request has ended by then. Never fails.
+        """
+        if self._write_problem is None:
+            self._beginnings.add(Beginning(interaction, template_text, lasts_s))
+
+    def keep(self, prompt_id: str) -> None:
+        """Have what `begin` noted survive a crash from now on.
+
+        Never fails, and never waits longer than half a second, whatever the database does.
+        """
+        if self._write_problem is None:
+            self._beginnings.hurry(prompt_id)
 
     def append(self, interaction: Interaction, template_text: str | None = None) -> None:
         """Log a finished request. When this returns and `status().ok`, it survives a crash.
@@ -120,13 +142,16 @@ class LogStore:
         Never fails for want of a database: what cannot be written waits in memory and `status` says so.
         Appending a prompt_id that is already there changes nothing.
         """
-        record = Record(to_row(interaction), clean(template_text))
+        record = Record(to_row(interaction), clean(template_text), begun=True)
         if self._write_problem is not None:
             # Known to be failing: no answer should wait for it. The follower keeps trying.
+            self._beginnings.end(record.prompt_id)
             self._pending.add(record)
         else:
             try:
                 with self._writing:
+                    if not self._beginnings.end(record.prompt_id):
+                        record = replace(record, begun=False)
                     self._writer.write(record)
             except LogUnavailable as error:
                 self._pending.add(record)
@@ -136,20 +161,6 @@ class LogStore:
                 self._pending.remove(record, lost=True)
                 _logger.exception("an interaction could not be logged: %s", record.prompt_id)
         self._follower.wake()
-
-    def start(self, interaction: Interaction) -> None:
-        """Note that a request begins, so that its prompt is kept should this process die before `append`.
-
-        interaction: as far as it is known. Never fails for want of a database.
-        """
-        if self._write_problem is not None:
-            return
-        try:
-            row = started_row(interaction, self._mark.name())
-            with self._writing:
-                self._writer.begin(row)
-        except (LogUnavailable, OSError) as error:
-            self._write_problem = _problem(error)
 
     def rate(self, prompt_id: str, rating: int | None) -> None:
         """Set the rating of an interaction, 1 to 5, over any earlier one; None withdraws it. Durable on return.
@@ -292,8 +303,8 @@ class LogStore:
             _logger.debug("The log is degraded: %s", error)
 
     def _recover(self) -> None:
-        """Once per store: what dead processes had begun becomes `interrupted` rows."""
-        if self._recovered:
+        """Now and then: what dead processes had begun becomes `interrupted` rows."""
+        if time.monotonic() < self._next_recovery:
             return
         try:
             with self._writing:
@@ -301,7 +312,16 @@ class LogStore:
         except LogUnavailable as error:
             self._write_problem = _problem(error, self._write_problem)
             raise
-        self._recovered = True
+        self._next_recovery = time.monotonic() + _RECOVERY_EVERY_S
+
+    def _write_beginnings(self, beginnings: list[Beginning]) -> None:
+        try:
+            process = self._mark.name()
+            self._writer.begin([beginning.row(process) for beginning in beginnings])
+        except (LogUnavailable, OSError) as error:
+            self._write_problem = _problem(error, self._write_problem)
+        except sa.exc.SQLAlchemyError:
+            _logger.exception("The beginnings of %d requests could not be logged.", len(beginnings))
 
 
 def _problem(error: Exception, earlier: _Problem | None = None) -> _Problem:

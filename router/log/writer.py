@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -12,7 +13,7 @@ from router.errors import UnknownPrompt
 from router.log.database import Database, DatabaseCorrupt
 from router.log.pending import Record
 from router.log.schema import clock, interactions, started, template_versions
-from router.log.started import abandoned
+from router.log.started import CUT_SHORT, abandoned
 
 Result = TypeVar("Result")
 
@@ -23,6 +24,7 @@ _TICK = (
     .returning(clock.c.rev, clock.c.seq)
 )
 _INSERT = interactions.insert()
+_BEGIN = started.insert()
 _END_OF_START = started.delete().where(started.c.prompt_id == sa.bindparam("ended"))
 _RATE = (
     interactions.update()
@@ -41,20 +43,21 @@ class Writer:
         self._database = database
 
     def write(self, record: Record) -> None:
-        """Add an interaction, and its template version when that is new. One that is there already is left as it is."""
+        """Add an interaction, and its template version when that is new.
+
+        One that is there already is left as it is, unless it was only presumed to be interrupted.
+        """
         try:
             self._transaction(lambda connection: _insert(connection, record))
         except IntegrityError:
             # A commit whose acknowledgement was lost is tried again, and the row is there.
             if not self._has(record.prompt_id):
                 raise
+            self._transaction(lambda connection: _replace_presumed(connection, record))
 
-    def begin(self, started_row: dict[str, Any]) -> None:
-        """Note that a request has begun. A prompt_id that had begun before is left as it is."""
-        try:
-            self._transaction(lambda connection: connection.execute(started.insert(), started_row))
-        except IntegrityError:
-            return
+    def begin(self, started_rows: list[dict[str, Any]]) -> None:
+        """Note that requests have begun. Their prompt_ids must be new."""
+        self._transaction(lambda connection: connection.execute(_BEGIN, started_rows))
 
     def rate(self, prompt_id: str, rating: int | None) -> None:
         """Set or withdraw the rating of an interaction. Raises UnknownPrompt."""
@@ -72,10 +75,10 @@ class Writer:
 
         def log_abandoned(connection: sa.Connection) -> None:
             _tick(connection, new_rows=0)
-            for columns in abandoned(connection):
-                _insert(connection, Record(columns, template_text=None))
+            for record in abandoned(connection):
+                _insert(connection, record)
 
-        if self._transaction(lambda connection: connection.execute(sa.select(started.c.prompt_id).limit(1)).first()):
+        if self._transaction(abandoned):
             self._transaction(log_abandoned)
 
     def probe(self) -> None:
@@ -110,7 +113,8 @@ def _tick(connection: sa.Connection, *, new_rows: int) -> tuple[int, int]:
 def _insert(connection: sa.Connection, record: Record) -> None:
     rev, seq = _tick(connection, new_rows=1)
     connection.execute(_INSERT, {**record.columns, "rev": rev, "seq": seq})
-    connection.execute(_END_OF_START, {"ended": record.prompt_id})
+    if record.begun:
+        connection.execute(_END_OF_START, {"ended": record.prompt_id})
     version = record.columns["template_version"]
     if version is None or record.template_text is None:
         return
@@ -125,3 +129,14 @@ def _insert(connection: sa.Connection, record: Record) -> None:
             first_used=record.columns["timestamp"],
         )
     )
+
+
+def _replace_presumed(connection: sa.Connection, record: Record) -> None:
+    """Put a finished interaction where its request had been given up for dead, and have the files built anew."""
+    _tick(connection, new_rows=0)
+    column = interactions.c
+    presumed = interactions.delete().where(column.prompt_id == record.prompt_id, column.error == CUT_SHORT)
+    found = connection.execute(presumed.returning(column.rating)).first()
+    if found is not None:
+        connection.execute(clock.update().values(rebuilds=clock.c.rebuilds + 1))
+        _insert(connection, replace(record, columns={**record.columns, "rating": found.rating}))

@@ -21,7 +21,8 @@ def test_a_folder_that_cannot_be_made_degrades_the_log_and_loses_nothing(tmp_pat
         assert not store.status().ok
         assert "LOG_DIR" in (store.status().reason or "")
         one = made_up()
-        store.start(one)
+        store.begin(one, None, lasts_s=60)
+        store.keep(one.prompt_id)
         store.append(one)
         store.rate(one.prompt_id, 4)
         assert store.status().pending == 1

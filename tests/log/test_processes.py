@@ -8,9 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
+from router.log.schema import started
 from router.log.store import LogStore
-from tests.log.support import assert_files_equal_table, in_csv, in_json, made_up
+from tests.faults.faults import Fault
+from tests.faults.server import FaultServer
+from tests.log.support import assert_files_equal_table, in_csv, in_json, made_up, wait_until
 
 OpenStore = Callable[..., LogStore]
 
@@ -51,15 +55,19 @@ while True:
     number += 1
 """
 
-_CUT_IN_MID_ANSWER = """
-import os, signal, sys
+_STREAMING = """
+import sys
 from pathlib import Path
-from router.log.store import LogStore
-from tests.log.support import made_up
+from router import Router, Settings
+from router.settings import Secret
 
-store = LogStore(Path(sys.argv[1]))
-store.start(made_up(prompt_id="cut", prompt="What was asked", response=""))
-os.kill(os.getpid(), signal.SIGKILL)
+log_dir, groq_url, how = sys.argv[1:]
+router = Router(Settings(groq_api_key=Secret("a-key"), groq_api_url=groq_url, log_dir=Path(log_dir)))
+if how == "stream":
+    for piece in router.stream("What was asked", conversation_id="c"):
+        print(piece, flush=True)
+else:
+    router.chat("What was asked", conversation_id="c")
 """
 
 _EXITS_WITHOUT_CLOSING = """
@@ -114,13 +122,34 @@ def test_nothing_acknowledged_is_lost_when_writers_are_killed(tmp_path: Path, ac
         assert_files_equal_table(store, tmp_path)
 
 
-def test_a_prompt_whose_process_is_killed_in_mid_answer_is_kept_as_interrupted(tmp_path: Path) -> None:
-    assert _python(_CUT_IN_MID_ANSWER, tmp_path).wait(timeout=30) == -signal.SIGKILL
+@pytest.mark.parametrize("trial", range(5))
+def test_a_prompt_whose_process_is_killed_in_mid_answer_is_kept(
+    tmp_path: Path, faults: FaultServer, trial: int
+) -> None:
+    faults.script("groq", Fault.hang(1 + trial))
+    process = _python(_STREAMING, tmp_path, faults.groq_url, "stream", stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "one \n"
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
     with LogStore(tmp_path) as store:
-        kept = store.get("cut")
-        assert (kept.status, kept.prompt) == ("interrupted", "What was asked")
+        (kept,) = store.conversation("c")
+        assert (kept.status, kept.prompt, kept.requested_model) == ("interrupted", "What was asked", "groq")
         store.flush()
         assert_files_equal_table(store, tmp_path)
+
+
+def test_a_prompt_whose_process_is_killed_while_it_waits_is_kept(tmp_path: Path, faults: FaultServer) -> None:
+    faults.script("groq", Fault.hang())
+    process = _python(_STREAMING, tmp_path, faults.groq_url, "chat")
+    faults.wait_for("request", "groq")
+    with LogStore(tmp_path) as watching:
+        wait_until(lambda: len(watching.read(sa.select(started))) == 1, within_s=10)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    with LogStore(tmp_path) as store:
+        (kept,) = store.conversation("c")
+        assert (kept.status, kept.prompt) == ("interrupted", "What was asked")
 
 
 def test_a_script_that_ends_without_closing_leaves_its_files_up_to_date(tmp_path: Path) -> None:

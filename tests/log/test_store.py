@@ -183,30 +183,3 @@ def test_migrations_run_once_and_make_the_tables_that_the_code_speaks_of(open_st
         found = sa.inspect(connection)
         for table in (schema.clock, schema.interactions, schema.started, schema.template_versions):
             assert [column["name"] for column in found.get_columns(table.name)] == table.c.keys()
-
-
-def test_a_request_that_began_and_ended_leaves_only_its_row(open_store: Callable[..., LogStore]) -> None:
-    first = open_store(mirror=False)
-    one = made_up()
-    first.start(replace(one, response="", status="interrupted"))
-    second = open_store(mirror=False)
-    assert second.count() == 0, "its process still lives"
-    first.append(one)
-    first.close()
-    third = open_store(mirror=False)
-    assert [row.interaction for row in third.rows()] == [one]
-
-
-def test_a_request_whose_process_ended_in_mid_answer_becomes_interrupted(open_store: Callable[..., LogStore]) -> None:
-    first = open_store(mirror=False)
-    one = made_up(status="ok", response="", rating=None)
-    first.start(one)
-    first.close()
-    later = open_store(mirror=False)
-    kept = later.get(one.prompt_id)
-    assert kept.status == "interrupted"
-    assert kept.prompt == one.prompt
-    assert kept.params == one.params
-    assert "process ended" in (kept.error or "")
-    later.close()
-    assert open_store(mirror=False).count() == 1, "only once"
