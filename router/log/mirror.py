@@ -20,6 +20,7 @@ from router.log.formats import CsvFormat, JsonFormat
 from router.log.schema import clock
 
 _POLL_S = 0.4
+_GATHER_S = 0.1
 _LOCK_TIMEOUT_S = 20.0
 _HEAD = sa.select(clock.c.rev, clock.c.seq, clock.c.rebuilds, clock.c.store_id)
 
@@ -64,7 +65,7 @@ class Follower:
     def __init__(self, catch_up: Callable[[], None]) -> None:
         self._catch_up = catch_up
         self._woken = threading.Event()
-        self._stopping = False
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="log-follower", daemon=True)
         self._thread.start()
 
@@ -74,13 +75,15 @@ class Follower:
 
     def stop(self, timeout_s: float) -> None:
         """End the thread, waiting for a round that is under way."""
-        self._stopping = True
+        self._stopping.set()
         self._woken.set()
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        while not self._stopping:
-            self._woken.wait(_POLL_S)
+        while not self._stopping.is_set():
+            if self._woken.wait(_POLL_S):
+                # Writes come in bursts, and whoever has just written wants to go on with the answer.
+                self._stopping.wait(_GATHER_S)
             self._woken.clear()
-            if not self._stopping:
+            if not self._stopping.is_set():
                 self._catch_up()

@@ -16,6 +16,7 @@ ROWS_AT_A_TIME = 25
 """How many rows a streaming read holds in memory: a row can be some hundred kilobytes."""
 
 _JSON_COLUMNS = ("params", "attempts")
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
 
 
 def clean(value: Any) -> Any:
@@ -24,7 +25,9 @@ def clean(value: Any) -> Any:
     A lone surrogate becomes "?", NUL becomes U+FFFD, and a number that JSON cannot write (NaN, infinity) becomes None.
     """
     if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode("utf-8").replace("\0", "\ufffd")
+        # Nothing else to look for in most of the columns, and this is asked of each of them for every request.
+        text = value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
+        return text.replace("\0", "\ufffd")
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
@@ -38,7 +41,7 @@ def to_row(interaction: Interaction) -> dict[str, Any]:
     """The columns of an interaction, clean, with `params` and `attempts` as JSON text."""
     row = {name: clean(getattr(interaction, name)) for name in COLUMNS}
     for name in _JSON_COLUMNS:
-        row[name] = json.dumps(row[name], ensure_ascii=False, separators=(",", ":"), default=str)
+        row[name] = _to_json(row[name])
     return row
 
 
