@@ -57,7 +57,7 @@ def _head(connection: sa.Connection) -> Head:
 
 
 class Follower:
-    """A thread that calls `catch_up` soon after each `wake`, and now and then for what other processes wrote.
+    """A thread that calls `catch_up` at once, soon after each `wake`, and now and then for what others wrote.
 
     `catch_up` must not raise.
     """
@@ -80,6 +80,7 @@ class Follower:
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
+        self._catch_up()
         while not self._stopping.is_set():
             if self._woken.wait(_POLL_S):
                 # Writes come in bursts, and whoever has just written wants to go on with the answer.

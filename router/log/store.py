@@ -91,7 +91,6 @@ class LogStore:
         with contextlib.suppress(LogUnavailable):
             self._recover()
         self._follower = Follower(self._catch_up)
-        self._follower.wake()
         # A daemon thread ends with the interpreter: without this the files would miss a script's last answer.
         atexit.register(self.close)
 

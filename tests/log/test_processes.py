@@ -106,6 +106,7 @@ def test_nothing_acknowledged_is_lost_when_writers_are_killed(tmp_path: Path, ac
     said: list[str] = []
     for _ in range(acknowledgements):
         said += [writer.stdout.readline() for writer in writers]  # type: ignore[union-attr]
+    wait_until((tmp_path / "prompts.csv").exists, within_s=5)
     for writer in writers:
         os.kill(writer.pid, signal.SIGKILL)
     for writer in writers:
