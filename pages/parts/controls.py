@@ -8,7 +8,7 @@ import streamlit as st
 
 from pages.parts import figures
 from pages.parts.markdown import safe
-from router import Router, RouterError, shared_router
+from router import Router, RouterError, catalog, shared_router
 from router.cooldown import Cooling
 from router.router import Options
 from router.templates import Template
@@ -44,6 +44,9 @@ def pick_model(router: Router) -> str:
         help="Not in the list? Type provider:model-id, such as groq:openai/gpt-oss-120b.",
     )
     show_cooling([one for one in router.cooling() if f"{one.provider}:{one.model}" == chosen])
+    provider, _, model = (chosen or specs[0]).partition(":")
+    if retirement := catalog.retirement_note(provider, model):
+        st.caption(f":material/event_busy: {safe(retirement)}")
     return chosen or specs[0]
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from streamlit.testing.v1 import AppTest
 
 from router import shared_router
@@ -79,6 +80,12 @@ def test_the_sidebar_is_kept_from_page_to_page(open_app: OpenApp) -> None:
     app.switch_page("chat.py").run()
     assert app.text_area(key="system").value == "Be brief."
     assert app.number_input(key="temperature").value == 0.3
+
+
+@pytest.mark.usefixtures("with_keys")
+def test_a_retired_model_is_named_where_it_is_picked(open_app: OpenApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GROQ_MODEL", "llama-3.1-8b-instant")
+    assert "was retired on 2026-08-16; use openai/gpt-oss-20b instead" in shown(open_app())
 
 
 def test_a_fallback_is_badged_with_its_reason(open_app: OpenApp, with_keys: FaultServer) -> None:
