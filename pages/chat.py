@@ -5,7 +5,7 @@ import streamlit as st
 from pages.parts import answer, chatting, controls, live
 from pages.parts.markdown import safe
 from router import RouterError, shared_router
-from router.router import Options
+from router.options import Options
 
 router = shared_router()
 chat = chatting.current(router)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import threading
 import uuid
@@ -10,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from router import catalog
 from router import providers as registry
@@ -21,6 +20,7 @@ from router.errors import BadRequest, LogUnavailable, PromptTooLong
 from router.itinerary import Route
 from router.listing import ModelLists
 from router.log.interaction import Interaction
+from router.options import Options, check_names, check_sampling
 from router.providers.base import Provider
 from router.providers.http import HttpClient
 from router.recording import Log, Recording
@@ -32,33 +32,6 @@ if TYPE_CHECKING:
     from router.log.store import LogStore
 
 _LOOKS_LIKE_A_KEY = re.compile(r"\b(gsk_|AIza|sk-)[\w-]{12,}")
-
-
-class Options(TypedDict, total=False):
-    """What may be said besides the prompt.
-
-    model: `provider` for its default model, or `provider:model-id`; `groq` when not given.
-    template, variables: the name of a template, and values for its placeholders besides `{prompt}`.
-    system: the system prompt. history: the turns before this prompt, oldest first.
-    temperature (0 to 2), max_tokens (from 1), top_p (0 to 1): not sent when None.
-    thinking: one of the provider's `thinking_levels`; not sent to one that has no such level.
-    fallback: whether the other providers may answer when this one cannot; True when not given.
-    conversation_id, run_id, parent_id: logged as they are, see `Interaction`.
-    """
-
-    model: str
-    template: str | None
-    variables: Mapping[str, object] | None
-    system: str | None
-    history: Sequence[Message]
-    temperature: float | None
-    max_tokens: int | None
-    top_p: float | None
-    thinking: str | None
-    fallback: bool
-    conversation_id: str | None
-    run_id: str | None
-    parent_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,10 +211,8 @@ class Router:
         prompt = clean(prompt)
         if not prompt.strip():
             raise BadRequest("The prompt is empty.")
-        _check_range("temperature", temperature, 0, 2)
-        _check_range("top_p", top_p, 0, 1)
-        if max_tokens is not None and (type(max_tokens) is not int or max_tokens < 1):
-            raise BadRequest(f"max_tokens is a whole number from 1, not {max_tokens!r}.")
+        check_sampling(temperature, max_tokens, top_p)
+        check_names(model=model, template=template, conversation_id=conversation_id, run_id=run_id, parent_id=parent_id)
         routes = self.route(model, fallback=fallback)
         levels = routes[0].provider.thinking_levels
         if thinking is not None and thinking not in levels:
@@ -360,10 +331,3 @@ def _request(prompt: str, system: str | None, history: Iterable[Message]) -> Req
         messages=(*(turn for turn in turns if turn.role != "system"), Message("user", prompt)),
         system="\n\n".join(systems) or None,
     )
-
-
-def _check_range(name: str, value: float | None, low: float, high: float) -> None:
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value) or not low <= value <= high:
-        raise BadRequest(f"{name} is a number from {low:g} to {high:g}, not {value!r}.")

@@ -110,9 +110,9 @@ def test_every_option_of_the_contract_is_taken(routing: Routing, templates: Path
 @pytest.mark.parametrize(
     "options",
     [
-        *[{"temperature": value} for value in (-0.1, 2.1, math.nan, math.inf, True, "warm")],
+        *[{"temperature": value} for value in (-0.1, 2.1, 10**5000, math.nan, math.inf, True, "warm")],
         *[{"top_p": value} for value in (-0.1, 1.1, math.nan, False)],
-        *[{"max_tokens": value} for value in (0, -1, 1.5, True, "many")],
+        *[{"max_tokens": value} for value in (0, -1, 10**5000, 1.5, True, "many")],
         *[{"model": value} for value in ("", "openai", "GROQ", "groq/openai", ":m")],
     ],
 )
@@ -120,6 +120,14 @@ def test_a_parameter_out_of_range_is_refused_before_anything_is_sent(routing: Ro
     (name,) = options
     with pytest.raises(BadRequest, match="provider" if name == "model" else name):
         routing().stream("Hi.", **options)
+    assert routing.sent() == (0, 0)
+
+
+@pytest.mark.parametrize("name", ["model", "template", "conversation_id", "run_id", "parent_id"])
+@pytest.mark.parametrize("value", ["x" * 201, 5])
+def test_a_name_that_the_log_cannot_hold_is_refused(routing: Routing, name: str, value: Any) -> None:
+    with pytest.raises(BadRequest, match=name):
+        routing().stream("Hi.", **{name: value})
     assert routing.sent() == (0, 0)
 
 

@@ -10,7 +10,7 @@ from pages.parts.live import Live
 from pages.parts.markdown import safe
 from pages.parts.turns import Conversation, Turn
 from router import Answer, LogUnavailable, Message, Router, catalog, tokens
-from router.router import Options
+from router.options import Options
 
 PAGE = "chat"
 SUGGESTIONS = (

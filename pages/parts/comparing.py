@@ -15,7 +15,7 @@ from pages.parts.live import Lane, Live, wait_for_the_last
 from pages.parts.markdown import safe
 from pages.parts.turns import Turn
 from router import LogUnavailable, Router, RouterError
-from router.router import Options
+from router.options import Options
 
 PAGE = "compare"
 FEWEST, MOST = 2, 4

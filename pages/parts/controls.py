@@ -10,7 +10,7 @@ from pages.parts import figures
 from pages.parts.markdown import safe
 from router import Router, RouterError, catalog, shared_router
 from router.cooldown import Cooling
-from router.router import Options
+from router.options import Options
 from router.templates import Template
 
 NO_TEMPLATE = "No template"
