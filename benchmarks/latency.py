@@ -61,6 +61,7 @@ def main() -> None:
         streams = streams_of(mock, client, quiet, logging, litellm)
         for model, number, title in (
             ("one-chunk", CALLS, "A stream of one chunk"),
+            ("thinks-100", STREAMS, "A stream of one chunk, after 100 ms"),
             ("many-chunks", STREAMS, "A stream of 500 chunks"),
         ):
             contenders = {name: timed_stream(stream, model) for name, stream in streams.items()}

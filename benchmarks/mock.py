@@ -4,6 +4,7 @@
 it does:
 
 one-chunk     a short answer in one piece
+thinks-100    the same after 100 ms (or any other number)
 many-chunks   CHUNKS pieces, each sent on its own, without a pause
 paced-30      thinks for 30 ticks (or any other number), then TOKENS pieces, one every tick of TICK seconds
 status-429    refuses, with this or any other status
@@ -78,6 +79,10 @@ class Connection(asyncio.Protocol):
                 self.transport.write(head + self.tokens[0] + self.end)
                 return
             self.transport.write(head)
+            if model.startswith("thinks-"):
+                seconds = int(model.removeprefix("thinks-")) / 1000
+                asyncio.get_running_loop().call_later(seconds, self.transport.write, self.tokens[0] + self.end)
+                return
             if model.startswith("paced-"):
                 paced[self] = -int(model.removeprefix("paced-"))
                 return
