@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import statistics
@@ -13,8 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import httpx
+from urllib.request import urlopen
 
 from router import Router, Settings
 from router.log.interaction import Interaction
@@ -42,7 +42,15 @@ class Mock:
 
     def requests(self, model: str) -> int:
         """How many requests this model has received so far."""
-        return int(httpx.get(f"{self.url}/stats").json().get(model, 0))
+        return int(self._asked("stats").get(model, 0))
+
+    def ended(self) -> list[float]:
+        """When, on `time.monotonic`, a client has left a hanging model: one moment for each."""
+        return list(self._asked("ended"))
+
+    def _asked(self, what: str) -> Any:
+        with urlopen(f"{self.url}/{what}") as response:
+            return json.load(response)
 
 
 @contextmanager

@@ -9,8 +9,10 @@ many-chunks   CHUNKS pieces, each sent on its own, without a pause
 paced-30      thinks for 30 ticks (or any other number), then TOKENS pieces, one every tick of TICK seconds
 status-429    refuses, with this or any other status
 hang          accepts the request and never answers
+hang-3        goes silent after 3 pieces (or any other number) and keeps the connection open
 
-`GET /stats` tells how many requests each model has received.
+`GET /stats` tells how many requests each model has received, `GET /ended` at which moments a client has left one that
+hangs (`time.monotonic`, which is one clock for all processes of a machine).
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import asyncio
 import json
 import socket
 import sys
+import time
 from collections import Counter
 from typing import Any
 
@@ -29,6 +32,7 @@ _USAGE = {"prompt_tokens": 12, "completion_tokens": 8, "total_tokens": 20}
 _GEMINI_USAGE = {"promptTokenCount": 12, "candidatesTokenCount": 8, "totalTokenCount": 20}
 
 requests: Counter[str] = Counter()
+ended: list[float] = []
 paced: dict[Connection, int] = {}
 """Streams under way, with the number of tokens each has had, below 0 while it thinks. One timer serves them all."""
 
@@ -42,8 +46,11 @@ class Connection(asyncio.Protocol):
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
         self.gemini = False
+        self.hanging = False
 
     def connection_lost(self, error: Exception | None) -> None:
+        if self.hanging:
+            ended.append(time.monotonic())
         paced.pop(self, None)
 
     def data_received(self, data: bytes) -> None:
@@ -61,10 +68,14 @@ class Connection(asyncio.Protocol):
         if path == "/stats":
             self.send_json(200, dict(requests))
             return
+        if path == "/ended":
+            self.send_json(200, ended)
+            return
         asked = json.loads(body)
         self.gemini = path.startswith("/v1beta/models/")
         model = path.removeprefix("/v1beta/models/").partition(":")[0] if self.gemini else asked["model"]
         requests[model] += 1
+        self.hanging = model.startswith("hang")
         if model == "hang":
             return
         if model.startswith("status-"):
@@ -86,9 +97,10 @@ class Connection(asyncio.Protocol):
             if model.startswith("paced-"):
                 paced[self] = -int(model.removeprefix("paced-"))
                 return
-            for token in self.tokens[:CHUNKS]:
+            for token in self.tokens[: int(model.removeprefix("hang-")) if self.hanging else CHUNKS]:
                 self.transport.write(token)
-            self.transport.write(self.end)
+            if not self.hanging:
+                self.transport.write(self.end)
 
     @property
     def tokens(self) -> list[bytes]:

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from router import AllProvidersFailed, BudgetExceeded, ProviderError
-from router.cooldown import FAILURES_IN_A_ROW
+from router.cooldown import FAILURES_IN_A_ROW, LONGEST_RETRY_AFTER_S
 from router.itinerary import MAX_RETRIES
 from router.lifeline import Timeouts
 from tests.faults.behaviours import Reply
@@ -62,14 +62,22 @@ def test_while_another_provider_remains_nothing_is_asked_twice(routing: Routing,
     assert faults.requests.count("groq") == 1
 
 
+@pytest.mark.parametrize("asked", ["47", "1" + "0" * 30])
 def test_a_provider_that_asks_for_more_time_than_is_left_is_not_waited_for(
-    routing: Routing, faults: FaultServer
+    routing: Routing, faults: FaultServer, asked: str
 ) -> None:
-    faults.script("groq", Fault.status(429, retry_after="47"))
+    faults.script("groq", Fault.status(429, retry_after=asked))
+    router = routing()
     with pytest.raises(ProviderError) as error:
-        routing().chat("Hello?", fallback=False)
-    assert error.value.retry_after == 47
+        router.chat("Hello?", fallback=False)
+    assert error.value.retry_after == float(asked)
     assert faults.requests.count("groq") == 1
+    assert 0 < router.cooling()[0].seconds_left <= min(float(asked), LONGEST_RETRY_AFTER_S)
+
+
+def test_a_wait_without_an_end_is_no_wait(routing: Routing, faults: FaultServer) -> None:
+    faults.script("groq", Fault.status(429, retry_after="1e999"), Reply("Better now."))
+    assert routing().chat("Hello?", fallback=False).text == "Better now."
 
 
 def test_the_wait_between_two_attempts_can_be_stopped(routing: Routing, faults: FaultServer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -14,8 +15,13 @@ from router import AllProvidersFailed, AnswerStream, RouterError, StreamInterrup
 from router.lifeline import Timeouts
 from tests.faults.behaviours import Behaviour, Reply
 from tests.faults.faults import Fault
+from tests.faults.server import FaultServer
 from tests.log.support import wait_until
 from tests.routing import Routing
+
+SOON = 2.0
+"""Seconds within which even a busy machine ends a request; every deadline is far beyond. An idle one takes a
+millisecond: `benchmarks/cancel.py` has the figures."""
 
 
 def read_until_three(stream: AnswerStream) -> None:
@@ -46,20 +52,24 @@ def test_leaving_the_block_ends_the_request_and_keeps_what_came(
 
 
 @pytest.mark.parametrize("after", [None, 0, 2])
-def test_close_from_another_thread_wakes_a_silent_stream(routing: Routing, after: int | None) -> None:
-    routing.faults.script("groq", Fault.hang(after))
-    stream = routing().stream("Count.")
+@pytest.mark.parametrize("backend", ["groq", "gemini sdk", "gemini rest"])
+def test_close_from_another_thread_ends_a_silent_upstream(routing: Routing, backend: str, after: int | None) -> None:
+    if backend == "gemini sdk":
+        pytest.importorskip("google.generativeai")
+    provider, _, gemini_backend = backend.partition(" ")
+    routing.faults.script(provider, Fault.hang(after))
+    stream = routing(gemini_backend=gemini_backend or "rest").stream("Count.", model=provider)
     pieces: list[str] = []
     reader = threading.Thread(target=lambda: pieces.extend(stream))
     reader.start()
-    routing.faults.wait_for("request", "groq")
+    routing.faults.wait_for("request", provider)
     wait_until(lambda: "".join(pieces) == "one two "[: 4 * (after or 0)], 5)
-    started = time.monotonic()
+    closed = time.monotonic()
     stream.close()
-    assert time.monotonic() - started < 1
+    routing.faults.wait_for("disconnected", provider)
     reader.join(5)
     assert not reader.is_alive()
-    routing.faults.wait_for("disconnected", "groq")
+    assert time.monotonic() - closed < SOON
     assert (stream.answer.status, stream.answer.text) == ("stopped", "".join(pieces))
     assert [attempt.outcome for attempt in stream.answer.attempts] == ["stopped"]
     assert (routing.log.row.status, routing.log.row.response) == ("stopped", "".join(pieces))
@@ -97,18 +107,69 @@ def test_a_finished_stream_is_not_stopped_by_leaving_it(routing: Routing) -> Non
     assert routing.log.row.status == "ok"
 
 
-def test_stopped_streams_leave_no_threads_and_no_connections(routing: Routing) -> None:
-    router = routing()
-    router.chat("Hi.")
-    before = {thread for thread in threading.enumerate() if thread.name != "fault-server"}
-    routing.faults.script("groq", Fault.hang(1))
-    for _ in range(100):
-        with router.stream("Count.") as stream:
+MOMENTS = {
+    "unread": Fault.hang(None),
+    "at-once": Fault.hang(None),
+    "before-headers": Fault.hang(None),
+    "before-text": Fault.hang(0),
+    "in-mid-text": Fault.hang(1),
+    "by-its-reader": Fault.hang(1),
+}
+"""When a stream is stopped, and what the provider does until then. The last one's reader stops it itself."""
+
+
+def stop(stream: AnswerStream, moment: str, faults: FaultServer) -> None:
+    if moment == "unread":
+        stream.close()
+    elif moment == "by-its-reader":
+        with stream:
             next(stream)
-    routing.faults.wait_for("disconnected", "groq", times=100)
-    routing.faults.wait_until(lambda: routing.faults.open_connections == 0)
-    assert {thread for thread in threading.enumerate() if thread.name != "fault-server"} <= before
-    assert [row.status for row in routing.log.rows] == ["ok"] + ["stopped"] * 100
+    else:
+        asked = len(faults.requests)
+        pieces: list[str] = []
+        reader = threading.Thread(target=lambda: pieces.extend(stream))
+        reader.start()
+        if moment != "at-once":
+            faults.wait_until(lambda: len(faults.requests) > asked)
+        if moment == "in-mid-text":
+            wait_until(lambda: bool(pieces), 5)
+        stream.close()
+        reader.join(5)
+        assert not reader.is_alive()
+    assert stream.answer.status == "stopped"
+
+
+def test_a_thousand_stopped_streams_leave_nothing_behind(routing: Routing) -> None:
+    pytest.importorskip("google.generativeai")
+    faults = routing.faults
+    at_first = set(threading.enumerate())
+    sdk, rest = routing(gemini_backend="sdk"), routing(gemini_backend="rest")
+    pools = [router._http._client._transport._pool for router in (sdk, rest)]
+    for moment, fault in MOMENTS.items():
+        faults.script(f"groq:{moment}", fault)
+        faults.script(f"gemini:{moment}", fault)
+
+    def stop_streams(rounds: int) -> None:
+        for _ in range(rounds):
+            for router, provider in ((rest, "groq"), (sdk, "gemini"), (rest, "gemini")):
+                for moment in MOMENTS:
+                    stop(router.stream("Count.", model=f"{provider}:{moment}"), moment, faults)
+
+    def open_files() -> int:
+        """Once nothing is under way any more, and each pool holds the connection of one answer."""
+        for router in (sdk, rest):
+            assert router.chat("Hi.", model="gemini").status == "ok"
+        faults.wait_until(lambda: faults.open_connections == len(pools))
+        wait_until(lambda: {thread for thread in threading.enumerate() if thread.name != "fault-server"} <= at_first, 5)
+        assert [[one.is_idle() for one in pool.connections] for pool in pools] == [[True], [True]]
+        assert [pool._requests for pool in pools] == [[], []]
+        return len(os.listdir("/dev/fd"))
+
+    stop_streams(1)  # what is loaded with the first use is no leak
+    before = open_files()
+    stop_streams(56)
+    assert open_files() <= before
+    assert [row.status for row in routing.log.rows].count("stopped") == 57 * 3 * len(MOMENTS)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import httpx
 from router.errors import ErrorKind, NotConfigured, ProviderError
 from router.lifeline import Lifeline
 from router.providers.failure import interrupted, malformed, no_endpoint, refused
-from router.providers.http import HttpClient, read_body, retry_after, sse_events
+from router.providers.http import HttpClient, duration, read_body, retry_after, sse_events
 from router.settings import Secret
 from router.types import Delta, Request, Usage
 
@@ -202,12 +202,13 @@ def failure(status: int | None, details: object, wait: float | None = None) -> P
     if status is not None and (300 <= status < 400 or (status == 404 and not said)):
         return no_endpoint(NAME, status)
     kind = _KINDS.get(str(error.get("status"))) or _STATUSES.get(status or 0)
-    for detail in error.get("details") or ():
-        if isinstance(detail, dict):
-            if detail.get("reason") == "API_KEY_INVALID":
+    notes = error.get("details")
+    for note in notes if isinstance(notes, list) else ():
+        if isinstance(note, dict):
+            if note.get("reason") == "API_KEY_INVALID":
                 kind = ErrorKind.AUTHENTICATION
-            delay = re.fullmatch(r"(\d+(?:\.\d+)?)s", str(detail.get("retryDelay") or ""))
-            wait = float(delay[1]) if delay else wait
+            delay = duration(str(note.get("retryDelay")))
+            wait = delay if delay is not None else wait
     if kind is None and (error.get("status") == "INVALID_ARGUMENT" or (status is not None and 400 <= status < 500)):
         kind = ErrorKind.CONTEXT_TOO_LONG if _TOO_LONG.search(said) else ErrorKind.BAD_REQUEST
     return refused(NAME, kind or ErrorKind.SERVER_ERROR, status, said, wait)

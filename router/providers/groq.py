@@ -18,7 +18,7 @@ import httpx
 from router.errors import ErrorKind, NotConfigured, ProviderError
 from router.lifeline import Lifeline
 from router.providers.failure import interrupted, malformed, no_endpoint, refused
-from router.providers.http import HttpClient, read_body, retry_after, sse_events
+from router.providers.http import HttpClient, duration, read_body, retry_after, sse_events
 from router.settings import Secret, Settings
 from router.types import Delta, Request, Usage
 
@@ -36,7 +36,6 @@ _STATUSES = {
     403: ErrorKind.AUTHENTICATION,
     404: ErrorKind.MODEL_NOT_FOUND,
     408: ErrorKind.TIMEOUT,
-    413: ErrorKind.CONTEXT_TOO_LONG,
     429: ErrorKind.RATE_LIMITED,
     498: ErrorKind.OVERLOADED,  # GROQ's own: no capacity in the flex tier
     503: ErrorKind.OVERLOADED,
@@ -150,7 +149,7 @@ class ChatCompletions:
             details = {}
         if not isinstance(details, dict):
             details = {"message": str(details)}
-        return self._failure(status, details, retry_after(headers.get("retry-after"), time.time()))
+        return self._failure(status, details, _wait(status, headers))
 
     def _failure(self, status: int | None, details: dict[str, Any], wait: float | None) -> ProviderError:
         """What a failure means: by its error code, else by its status, else (in a stream) a server error."""
@@ -160,9 +159,25 @@ class ChatCompletions:
         )
         if status is not None and (300 <= status < 400 or (status == 404 and not said)):
             return no_endpoint(self.name, status)
+        if status == 413:
+            # GROQ's code says rate_limit_exceeded for a prompt larger than the limit of a minute: waiting is no help.
+            kind = ErrorKind.CONTEXT_TOO_LONG
         if kind is None and status is not None and 400 <= status < 500:
             kind = ErrorKind.CONTEXT_TOO_LONG if _TOO_LONG.search(said) else ErrorKind.BAD_REQUEST
         return refused(self.name, kind or ErrorKind.SERVER_ERROR, status, said, wait)
+
+
+def _wait(status: int, headers: httpx.Headers) -> float | None:
+    """Seconds to wait: what Retry-After says, else, when rate limited, until each exhausted limit is reset.
+
+    Source: https://console.groq.com/docs/rate-limits
+    """
+    asked = retry_after(headers.get("retry-after"), time.time())
+    if asked is not None or status != 429:
+        return asked
+    exhausted = [limit for limit in ("requests", "tokens") if headers.get(f"x-ratelimit-remaining-{limit}") == "0"]
+    resets = [duration(headers.get(f"x-ratelimit-reset-{limit}", "")) for limit in exhausted]
+    return max((reset for reset in resets if reset is not None), default=None)
 
 
 def _payload(request: Request) -> dict[str, Any]:

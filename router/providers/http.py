@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any, cast
 
@@ -19,6 +22,9 @@ MAX_ERROR_BYTES = 65_536
 MAX_BODY_BYTES = 10_000_000
 READ_OUT_SECONDS = 0.05
 """How long the end of a body may take once everything was said, to have the connection back."""
+_DURATION = re.compile(r"-?(?:\d+(?:\.\d+)?(?:h|ms|m|s))+", re.ASCII)
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s)", re.ASCII)
+_UNIT_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 Refusal = Callable[[int, httpx.Headers, bytes], ProviderError]
 """Says what a response other than 200 means: its status, headers and (the first bytes of its) body."""
 
@@ -118,7 +124,7 @@ def _beginning(chunks: Iterable[bytes]) -> bytes:
 def retry_after(value: str | None, now: float) -> float | None:
     """Seconds to wait, from a Retry-After header: a number of seconds or an HTTP date; None when it says neither.
 
-    now: seconds since the epoch. A moment that has passed gives 0. Source: RFC 9110, section 10.2.3.
+    now: seconds since the epoch. A moment that has passed gives 0. Source: RFC 9110, sections 5.6.7 and 10.2.3.
     """
     if value is None:
         return None
@@ -126,10 +132,27 @@ def retry_after(value: str | None, now: float) -> float | None:
         seconds = float(value)
     except ValueError:
         try:
-            seconds = parsedate_to_datetime(value).timestamp() - now
+            date = parsedate_to_datetime(value)
+            # The form that names no zone, asctime's, is in UTC as well.
+            seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
         except (ValueError, OverflowError):
             return None
-    return max(0.0, seconds) if seconds == seconds else None
+    return _sensible(seconds)
+
+
+def duration(text: str) -> float | None:
+    """Seconds, from the form in which Go and protobuf's JSON write a duration: `47s`, `7.66s`, `6m0s`, `120ms`.
+
+    None when it is none. Less than nothing gives 0.
+    """
+    if not _DURATION.fullmatch(text):
+        return None
+    seconds = sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
+    return _sensible(-seconds if text.startswith("-") else seconds)
+
+
+def _sensible(seconds: float) -> float | None:
+    return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
 def sse_events(provider: str, response: httpx.Response, last: str | None = None) -> Iterator[str]:

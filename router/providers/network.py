@@ -12,6 +12,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import httpcore
@@ -25,16 +26,11 @@ class _Stream(httpcore.NetworkStream):
     def __init__(self, inner: httpcore.NetworkStream) -> None:
         self._inner = inner
         self._socket: socket.socket = inner.get_extra_info("socket")
-
-    def _shut_down(self) -> None:
-        # Only shutdown wakes a thread that is blocked in recv; close does not. It is called on the base class because
-        # SSLSocket.shutdown drops its TLS state while the other thread is still using it.
-        with suppress(OSError):
-            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+        self._wake = partial(_shut_down, self._socket)
 
     def read(self, max_bytes: int, timeout: Any = None) -> bytes:
         seconds = _left(timeout, httpcore.ReadTimeout)
-        timeout.attach(self._shut_down)
+        timeout.attach(self._wake)
         try:
             return self._inner.read(max_bytes, seconds)
         finally:
@@ -42,7 +38,7 @@ class _Stream(httpcore.NetworkStream):
 
     def write(self, buffer: bytes, timeout: Any = None) -> None:
         seconds = _left(timeout, httpcore.WriteTimeout)
-        timeout.attach(self._shut_down)
+        timeout.attach(self._wake)
         try:
             self._inner.write(buffer, seconds)
         finally:
@@ -51,12 +47,20 @@ class _Stream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: Any = None
     ) -> httpcore.NetworkStream:
-        seconds = min(timeout.timeouts.connect, _left(timeout, httpcore.ConnectTimeout))
-        timeout.attach(self._shut_down)
+        stream = self._inner
         try:
-            return _Stream(self._inner.start_tls(ssl_context, server_hostname, seconds))
-        finally:
-            timeout.detach()
+            seconds = min(timeout.timeouts.connect, _left(timeout, httpcore.ConnectTimeout))
+            # A handle of its own, because the TLS socket takes over the plain one's before it shakes hands.
+            with socket.fromfd(self._socket.fileno(), self._socket.family, self._socket.type) as handle:
+                timeout.attach(partial(_shut_down, handle))
+                try:
+                    stream = stream.start_tls(ssl_context, server_hostname, seconds)
+                finally:
+                    timeout.detach()
+        except BaseException:
+            stream.close()  # httpcore forgets a connection that does not come about
+            raise
+        return _Stream(stream)
 
     def close(self) -> None:
         self._inner.close()
@@ -81,16 +85,20 @@ class Backend(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         seconds = min(timeout.timeouts.connect, _left(timeout, httpcore.ConnectTimeout))
         dial = _Dial(lambda: self._inner.connect_tcp(host, port, seconds, local_address, socket_options))
-        timeout.attach(dial.ended.set)
         try:
-            dial.ended.wait(seconds)
+            timeout.attach(dial.ended.set)
+            try:
+                dial.ended.wait(seconds)
+            finally:
+                timeout.detach()
             return _Stream(dial.result())
-        finally:
-            timeout.detach()
+        except BaseException:
+            dial.abandon()
+            raise
 
 
 class _Dial:
-    """A connect under way. One that nobody waits for any more closes what it gets."""
+    """A connect under way."""
 
     def __init__(self, connect: Callable[[], httpcore.NetworkStream]) -> None:
         self.ended = threading.Event()
@@ -108,19 +116,31 @@ class _Dial:
             self._error = error
         else:
             with self._lock:
-                if not self._abandoned:
-                    self._stream = stream
-            if self._abandoned:
-                stream.close()
+                self._stream = stream
+                if self._abandoned:
+                    stream.close()
         self.ended.set()
 
     def result(self) -> httpcore.NetworkStream:
         """The connection. Raises what connecting raised, or ConnectTimeout when it is still under way."""
         with self._lock:
-            if self._stream is not None:
-                return self._stream
+            if self._stream is None:
+                raise self._error
+            return self._stream
+
+    def abandon(self) -> None:
+        """Nobody wants it any more: what it has got, or still gets, is closed."""
+        with self._lock:
             self._abandoned = True
-            raise self._error
+            if self._stream is not None:
+                self._stream.close()
+
+
+def _shut_down(sock: socket.socket) -> None:
+    # Only shutdown wakes a thread that is blocked in recv; close does not. It is called on the base class because
+    # SSLSocket.shutdown drops its TLS state while the other thread is still using it.
+    with suppress(OSError):
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
 def _left(lifeline: Lifeline, expired: type[Exception]) -> float:

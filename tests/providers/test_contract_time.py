@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 
@@ -99,6 +100,23 @@ def test_cancel_wakes_a_request_that_cannot_connect(backend: str, faults: FaultS
             thread.join(5)
             assert time.monotonic() - started < 1
         assert received.cancelled
+
+
+@pytest.mark.parametrize("backend", OVER_HTTP)
+def test_cancel_ends_a_silent_tls_handshake(backend: str, faults: FaultServer) -> None:
+    lifeline, received = Lifeline(PATIENT), Received()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        upstream = Upstream(backend, faults, f"https://127.0.0.1:{listener.getsockname()[1]}")
+        with upstream.reading(lifeline, received) as thread:
+            connection, _ = listener.accept()
+            with connection:
+                connection.settimeout(LATE)
+                assert connection.recv(65536).startswith(b"\x16")  # the type of a handshake record
+                lifeline.cancel()
+                while connection.recv(65536):
+                    pass
+            thread.join(5)
+    assert received.cancelled
 
 
 def test_cancel_ends_a_stream_that_never_stops_talking(upstream: Upstream) -> None:
