@@ -8,15 +8,18 @@ ENV PYTHONDONTWRITEBYTECODE=1 \
     STREAMLIT_SERVER_FILE_WATCHER_TYPE=none
 
 WORKDIR /app
-COPY requirements.txt .
-RUN pip install --no-cache-dir -r requirements.txt
+COPY requirements.txt requirements-postgresql.txt ./
+RUN pip install --no-cache-dir -r requirements-postgresql.txt
 
-# The Templates page writes beside its file, so the folder belongs to the user that runs the app.
-RUN useradd --create-home --uid 1000 app && mkdir logs && chown -R app:app /app
+# The Templates page writes beside its file: in a folder of its own, which belongs to the user that runs the app and can
+# be a volume. A new one is filled with what the image has there.
+RUN useradd --create-home --uid 1000 app && mkdir logs templates \
+    && ln -s templates/prompt_templates.json prompt_templates.json && chown -R app:app /app
 COPY --chown=app:app .streamlit .streamlit
 COPY --chown=app:app router router
 COPY --chown=app:app pages pages
-COPY --chown=app:app streamlit_app.py prompt_templates.json LICENSE ./
+COPY --chown=app:app streamlit_app.py LICENSE ./
+COPY --chown=app:app prompt_templates.json templates/
 
 USER app
 VOLUME /app/logs

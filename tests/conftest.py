@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from tests.faults.server import FaultServer
+from tests.postgresql import running
 from tests.routing import Routing
 
 ENVIRONMENT = (
@@ -47,3 +49,10 @@ def routing(faults: FaultServer, tmp_path: Path) -> Iterator[Routing]:
     routing = Routing(faults, tmp_path)
     yield routing
     routing.close()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[sa.URL]:
+    """A PostgreSQL server for all tests that need one."""
+    with running() as url:
+        yield url

@@ -55,6 +55,11 @@ class Server:
         assert self._ready.wait(START_SECONDS), "the server did not start in time"
         assert self._process.poll() is None, "".join(self.output)
 
+    def kill(self) -> None:
+        """End it as a crash does: it has no moment to write anything."""
+        self._process.kill()
+        self._process.wait(15)
+
     def close(self) -> None:
         """Ask it to end; make it end."""
         self.client.close()

@@ -1,3 +1,3 @@
-from tests.log.conftest import database_url, open_store, postgresql, store
+from tests.log.conftest import database_url, open_store, store
 
-__all__ = ["database_url", "open_store", "postgresql", "store"]
+__all__ = ["database_url", "open_store", "store"]

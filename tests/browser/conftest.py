@@ -51,15 +51,20 @@ class App:
 StartApp = Callable[..., App]
 
 
+def free_port() -> int:
+    """A port on which nobody listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 @pytest.fixture
 def start_app(tmp_path: Path) -> Iterator[StartApp]:
     """Starts a fresh server as the README does, with these environment variables. Each gets its own log."""
     processes: list[subprocess.Popen[bytes]] = []
 
     def start(**environment: str) -> App:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         shutil.copy(ROOT / "prompt_templates.json", tmp_path)
         environment = {
             **os.environ,
