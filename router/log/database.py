@@ -19,7 +19,7 @@ from router.log.copies import dated
 from router.log.schema import migrate
 
 _OPEN_LOCK_TIMEOUT_S = 30.0
-_CONNECT_TIMEOUT_S = 5
+_READS_TAKE_LONGER = 3.0  # a chart is about all rows, a write about one
 
 
 class DatabaseCorrupt(LogUnavailable):
@@ -30,7 +30,7 @@ class Database:
     """An engine on SQLite or PostgreSQL that is opened at its first use, and tried again at the next when that failed.
 
     log_dir: made when it does not exist. url: None for SQLite in log_dir/prompts.db.
-    busy_timeout_s: how long SQLite waits for the lock of another process.
+    busy_timeout_s: how long SQLite waits for the lock of another process, and PostgreSQL may take for an answer.
     """
 
     def __init__(self, log_dir: Path, url: str | None, busy_timeout_s: float) -> None:
@@ -51,7 +51,7 @@ class Database:
     def reading(self) -> Iterator[sa.Connection]:
         """A connection to read from. Raises LogUnavailable."""
         engine = self._open()
-        with self._named_errors(), engine.connect() as connection:
+        with self._named_errors(), engine.connect() as connection, self._patience(connection, _READS_TAKE_LONGER):
             yield connection
 
     @contextmanager
@@ -61,7 +61,7 @@ class Database:
         Raises LogUnavailable. IntegrityError and DataError come through: they are about the row, not the database.
         """
         engine = self._open()
-        with self._named_errors(), engine.begin() as connection:
+        with self._named_errors(), engine.begin() as connection, self._patience(connection):
             yield connection
 
     def set_aside_if_corrupt(self) -> None:
@@ -135,10 +135,14 @@ class Database:
             max_overflow=45,
             pool_pre_ping=not sqlite,
             hide_parameters=True,
-            connect_args={"timeout": self._busy_timeout_s} if sqlite else {"connect_timeout": _CONNECT_TIMEOUT_S},
+            connect_args={"timeout": self._busy_timeout_s} if sqlite else {},
         )
         if sqlite:
             sa.event.listen(engine, "connect", _survive_power_loss)
+        if url.drivername == "postgresql+psycopg":
+            from router.log import postgresql  # here, because psycopg need not be installed
+
+            sa.event.listen(engine, "do_connect", postgresql.connect)
         return engine
 
     @contextmanager
@@ -150,6 +154,19 @@ class Database:
         except SQLAlchemyError as error:
             reason = str(getattr(error, "orig", None) or error)
             raise (DatabaseCorrupt if _tells_of_damage(error) else LogUnavailable)(self._message(reason)) from error
+
+    @contextmanager
+    def _patience(self, connection: sa.Connection, factor: float = 1.0) -> Iterator[None]:
+        """Have PostgreSQL answer in time. SQLite has its own limit."""
+        if connection.dialect.driver != "psycopg":
+            yield
+            return
+        driver_connection: Any = connection.connection.driver_connection
+        driver_connection.patience_s = self._busy_timeout_s * factor
+        try:
+            yield
+        finally:
+            driver_connection.patience_s = self._busy_timeout_s  # also for the question whether it still lives
 
     def _message(self, reason: str) -> str:
         if self._file is not None:

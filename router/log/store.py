@@ -68,12 +68,13 @@ class LogStore:
     """The interactions of a log, in SQLite (LOG_DIR/prompts.db) or in the database of a URL. Thread-safe.
 
     log_dir: made when it does not exist; `prompts.json` and `prompts.csv` are kept there when `mirror` is true.
-    busy_timeout_s: how long a write waits for the lock of another process before the log counts as unavailable.
+    busy_timeout_s: how long a write waits for the lock of another process, or for an answer of PostgreSQL, before the
+    log counts as unavailable.
     Always constructs: a log that cannot be opened is degraded (see `status`), and what is appended waits in memory.
     """
 
     def __init__(
-        self, log_dir: Path, database_url: str | None = None, *, mirror: bool = True, busy_timeout_s: float = 15.0
+        self, log_dir: Path, database_url: str | None = None, *, mirror: bool = True, busy_timeout_s: float = 10.0
     ) -> None:
         self._log_dir = log_dir
         self._database = Database(log_dir, database_url, busy_timeout_s)
@@ -123,7 +124,7 @@ class LogStore:
         most.
         Written in the background within some 25 ms, unless the request has ended by then. Never fails.
         """
-        if self._write_problem is None:
+        if self._can_write():
             self._beginnings.add(Beginning(interaction, template_text, lasts_s))
 
     def keep(self, prompt_id: str) -> None:
@@ -131,7 +132,7 @@ class LogStore:
 
         Never fails, and never waits longer than half a second, whatever the database does.
         """
-        if self._write_problem is None:
+        if self._can_write():
             self._beginnings.hurry(prompt_id)
 
     def append(self, interaction: Interaction, template_text: str | None = None) -> None:
@@ -142,7 +143,7 @@ class LogStore:
         Appending a prompt_id that is already there changes nothing.
         """
         record = Record(to_row(interaction), clean(template_text), begun=True)
-        if self._write_problem is not None:
+        if not self._can_write():
             # Known to be failing: no answer should wait for it. The follower keeps trying.
             self._beginnings.end(record.prompt_id)
             self._pending.add(record)
@@ -151,7 +152,10 @@ class LogStore:
                 with self._writing:
                     if not self._beginnings.end(record.prompt_id):
                         record = replace(record, begun=False)
-                    self._writer.write(record)
+                    if self._can_write():
+                        self._writer.write(record)
+                    else:  # since this one began to wait for the others
+                        self._pending.add(record)
             except LogUnavailable as error:
                 self._pending.add(record)
                 self._write_problem = _problem(error)
@@ -260,6 +264,9 @@ class LogStore:
             return list(connection.execute(statement).all())
 
     # Behind the scenes
+
+    def _can_write(self) -> bool:
+        return self._write_problem is None
 
     def _write_pending(self) -> None:
         with self._writing:

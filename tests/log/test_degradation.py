@@ -1,17 +1,23 @@
 from __future__ import annotations
 
+import socket
 import sqlite3
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from router.errors import LogUnavailable
 from router.log.pending import Pending, Record
 from router.log.rows import to_row
 from router.log.store import LogStore
 from tests.log.support import assert_files_equal_table, made_up, wait_until
+from tests.postgresql import empty_schema
 
 
 def test_a_folder_that_cannot_be_made_degrades_the_log_and_loses_nothing(tmp_path: Path) -> None:
@@ -61,6 +67,7 @@ _FULL_DISK = """
 import resource, sys
 from pathlib import Path
 from router.log.store import LogStore
+from tests.postgresql import empty_schema
 from tests.log.support import assert_files_equal_table, made_up, wait_until
 
 log_dir = Path(sys.argv[1])
@@ -124,6 +131,74 @@ def test_a_database_that_is_away_is_named_without_its_password(tmp_path: Path) -
             store.count()
         assert "hunter" not in reason + str(raised.value)
         assert store.status().pending == 1
+
+
+class Relay:
+    """Passes bytes on to a server on this machine, until it is told to fall silent."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._passing = threading.Event()
+        self._passing.set()
+        self._open: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def fall_silent(self) -> None:
+        self._passing.clear()
+
+    def go_on(self) -> None:
+        self._passing.set()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.socket(socket.AF_UNIX)
+                server.connect(str(self._path))
+                self._open += [client, server]
+                for pair in ((client, server), (server, client)):
+                    threading.Thread(target=self._pass_on, args=pair, daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                self._passing.wait()
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        self._passing.set()
+        for one in (self._listener, *self._open):
+            one.close()
+
+
+def test_a_postgresql_that_falls_silent_degrades_the_log_and_loses_nothing(tmp_path: Path, postgresql: sa.URL) -> None:
+    schema = sa.make_url(empty_schema(postgresql))
+    (unix_socket,) = Path(str(schema.query["host"])).glob(".s.PGSQL.*[0-9]")
+    relay = Relay(unix_socket)
+    options = {"options": schema.query["options"]}
+    url = schema.set(host="127.0.0.1", port=relay.port, query=options).render_as_string(hide_password=False)
+    with closing(relay), LogStore(tmp_path, url, busy_timeout_s=0.5) as store:
+        before = made_up(conversation_id="c")
+        store.append(before)
+        relay.fall_silent()
+        waiting = [made_up(conversation_id="c") for _ in range(3)]
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(store.append, waiting))
+        status = store.status()
+        assert (status.ok, status.pending) == (False, 3)
+        assert "DATABASE_URL" in (status.reason or "")
+        with pytest.raises(LogUnavailable, match="DATABASE_URL"):
+            store.count()
+        relay.go_on()
+        wait_until(lambda: store.status().ok, within_s=20)
+        assert sorted(row.prompt_id for row in store.conversation("c")) == sorted(
+            one.prompt_id for one in [before, *waiting]
+        )
+        store.flush()
+        assert_files_equal_table(store, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,33 @@
+"""Connections to PostgreSQL that give up on a server that no longer answers.
+
+A server that is gone refuses; one whose machine froze, or that a network no longer reaches, says nothing, and libpq
+has no timeout for that.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+from psycopg.errors import _WaitTimeout
+
+_CONNECT_TIMEOUT_S = 3
+
+
+class ImpatientConnection(psycopg.Connection[Any]):
+    """Waits so many seconds for each answer of the server, for ever when None."""
+
+    patience_s: float | None = None
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """As `psycopg.Connection.wait`. Raises OperationalError, and is closed, when no answer came in time."""
+        try:
+            return super().wait(gen, interval, self.patience_s if timeout is None else timeout)
+        except _WaitTimeout:
+            self.pgconn.finish()  # the answer may still come, and would be taken for that to another question
+            raise psycopg.OperationalError(f"no answer within {self.patience_s:g} s") from None
+
+
+def connect(_dialect: object, _record: object, arguments: Any, parameters: Any) -> ImpatientConnection:
+    """Connect in SQLAlchemy's stead (its event `do_connect`). Raises psycopg.OperationalError."""
+    return ImpatientConnection.connect(*arguments, **{"connect_timeout": _CONNECT_TIMEOUT_S, **parameters})
