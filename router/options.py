@@ -54,6 +54,21 @@ def check_names(**names: str | None) -> None:
             raise BadRequest(f"{option} is a text of at most {MAX_NAME_CHARS} characters, not {_short(name)}.")
 
 
+def plain_variables(variables: Mapping[str, object] | None) -> dict[str, str | float | None]:
+    """The variables as they are filled in and logged: anything but texts and numbers as the text it makes.
+
+    Raises BadRequest for one that makes none.
+    """
+    plain: dict[str, str | float | None] = {}
+    for name, value in (variables or {}).items():
+        try:
+            text = str(value)
+        except (RecursionError, ValueError) as error:  # nested without end; a number of thousands of digits
+            raise BadRequest(f"The variable {_short(name)} cannot be written as text: {error}.") from None
+        plain[str(name)] = value if isinstance(value, (str, int, float, type(None))) else text
+    return plain
+
+
 def _check_range(name: str, value: float | None, low: float, high: float) -> None:
     if value is None:
         return

@@ -20,7 +20,7 @@ from router.errors import BadRequest, LogUnavailable, PromptTooLong
 from router.itinerary import Route
 from router.listing import ModelLists
 from router.log.interaction import Interaction
-from router.options import Options, check_names, check_sampling
+from router.options import Options, check_names, check_sampling, plain_variables
 from router.providers.base import Provider
 from router.providers.http import HttpClient
 from router.recording import Log, Recording
@@ -227,7 +227,8 @@ class Router:
             "thinking": thinking,
         }
         filled_in = self.templates.get(template) if template else None
-        rendered = clean(filled_in.render(prompt, variables)) if filled_in else prompt
+        filled = plain_variables(variables)
+        rendered = clean(filled_in.render(prompt, filled)) if filled_in else prompt
         request = replace(_request(rendered, system, history), **sampling)
         self._check_length(request)
         self._budget.admit()
@@ -236,7 +237,7 @@ class Router:
         params = {
             **sampling,
             "fallback": None if fallback else False,
-            "variables": dict(variables) if variables else None,
+            "variables": filled or None,
             # With a parent, the history is what the log holds of that conversation.
             "history": [asdict(message) for message in history] if history and not parent_id else None,
         }

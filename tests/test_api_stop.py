@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,32 @@ def test_a_client_that_leaves_ends_the_upstream_request(faults: FaultServer, cli
     (row,) = rows()
     assert (row["status"], row["prompt"]) == ("stopped", "A tale without an end.")
     assert row["response"] in ("", "one ", "one two ")
+
+
+FEW_THREADS = """
+import anyio, uvicorn
+from importlib import import_module
+import_module("router.api.routes")._waiting_for_answers = anyio.CapacityLimiter(2)
+uvicorn.run("streamlit_app:app", port=0)
+"""
+
+
+def test_who_waits_for_an_answer_keeps_nobody_else_waiting(faults: FaultServer, tmp_path: Path) -> None:
+    faults.script("groq", Fault.hang())
+    body = b'{"prompt": "A tale without an end."}'
+    head = b"POST /chat HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    with serving(faults, tmp_path, script=FEW_THREADS) as server:
+        address = (server.client.base_url.host, server.client.base_url.port or 80)
+        with ExitStack() as clients:
+            for _ in range(3):  # one more than can be asked at once
+                sock = clients.enter_context(socket.create_connection(address))
+                sock.sendall(b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body))
+            faults.wait_for("request", "groq", times=2)
+            assert server.client.get("/health").status_code == 200
+        faults.wait_for("disconnected", "groq", times=2)
+        wait_until(lambda: len(server.client.get("/logs/prompts.json").json()) == 3, 5)
+        assert {row["status"] for row in server.client.get("/logs/prompts.json").json()} == {"stopped"}
+    assert faults.requests.count("groq") == 2, "who left while waiting was never sent on"
 
 
 def test_many_requests_at_once_get_their_own_answers(faults: FaultServer, client: httpx.Client) -> None:

@@ -123,6 +123,21 @@ def test_a_parameter_out_of_range_is_refused_before_anything_is_sent(routing: Ro
     assert routing.sent() == (0, 0)
 
 
+def test_a_variable_may_be_anything_that_makes_a_text(routing: Routing, templates: Path) -> None:
+    routing().chat("Hi.", template="json", variables={"tone": Path("a/b"), "odd": 2, "none": None})
+    assert '"tone": "a/b"' in sent_prompt(routing)
+    assert routing.log.row.params == {"variables": {"tone": "a/b", "odd": 2, "none": None}}
+
+
+def test_a_variable_nested_without_end_is_refused_before_anything_is_sent(routing: Routing) -> None:
+    endless: list[Any] = []
+    for _ in range(5000):
+        endless = [endless]
+    with pytest.raises(BadRequest, match="'tone'"):
+        routing().stream("Hi.", variables={"tone": endless})
+    assert routing.sent() == (0, 0)
+
+
 @pytest.mark.parametrize("name", ["model", "template", "conversation_id", "run_id", "parent_id"])
 @pytest.mark.parametrize("value", ["x" * 201, 5])
 def test_a_name_that_the_log_cannot_hold_is_refused(routing: Routing, name: str, value: Any) -> None:

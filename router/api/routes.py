@@ -18,7 +18,9 @@ from router.engine import AnswerStream
 from router.errors import RouterError
 from router.router import Router, shared_router
 
-_threads = anyio.CapacityLimiter(400)
+_waiting_for_answers = anyio.CapacityLimiter(400)
+# Of their own, so that whoever leaves, or asks how things are, never queues behind those who wait.
+_threads = anyio.CapacityLimiter(40)
 
 
 async def _chat(request: Request) -> Response:
@@ -51,7 +53,7 @@ async def _read_to_the_end(stream: AnswerStream, request: Request) -> None:
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(close_when_the_client_leaves)
-        error = await anyio.to_thread.run_sync(read, limiter=_threads)
+        error = await anyio.to_thread.run_sync(read, limiter=_waiting_for_answers)
         tasks.cancel_scope.cancel()
     if error:
         raise error

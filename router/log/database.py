@@ -40,6 +40,7 @@ class Database:
         self._busy_timeout_s = busy_timeout_s
         self._engine: sa.Engine | None = None
         self._opening = threading.Lock()
+        self._process = os.getpid()
         self.notice: str | None = None
 
     @property
@@ -88,6 +89,8 @@ class Database:
             self._engine = None
 
     def _open(self) -> sa.Engine:
+        if self._process != os.getpid():
+            self._leave_to_parent()
         engine = self._engine
         if engine is not None and (self._file is None or self._file.exists()):
             return engine
@@ -98,6 +101,14 @@ class Database:
             if self._engine is None:
                 self._engine = self._open_new()
             return self._engine
+
+    def _leave_to_parent(self) -> None:
+        """After a fork: the connections belong to the parent, which goes on using them."""
+        if self._engine is not None:
+            self._engine.dispose(close=False)
+        self._engine = None
+        self._opening = threading.Lock()
+        self._process = os.getpid()
 
     def _open_new(self) -> sa.Engine:
         try:

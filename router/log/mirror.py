@@ -66,12 +66,17 @@ class Follower:
         self._catch_up = catch_up
         self._woken = threading.Event()
         self._stopping = threading.Event()
+        self._begin()
+
+    def _begin(self) -> None:
         self._thread = threading.Thread(target=self._run, name="log-follower", daemon=True)
         self._thread.start()
 
     def wake(self) -> None:
         """Say that something is new."""
         self._woken.set()
+        if not self._thread.is_alive() and not self._stopping.is_set():  # a fork has no threads of its parent
+            self._begin()
 
     def stop(self, timeout_s: float) -> None:
         """End the thread, waiting for a round that is under way."""

@@ -16,6 +16,7 @@ ROWS_AT_A_TIME = 25
 """How many rows a streaming read holds in memory: a row can be some hundred kilobytes."""
 
 _JSON_COLUMNS = ("params", "attempts")
+_COLUMN_TYPES = (str, int, float, type(None))
 _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
 
 
@@ -40,8 +41,9 @@ def clean(value: Any) -> Any:
 def to_row(interaction: Interaction) -> dict[str, Any]:
     """The columns of an interaction, clean, with `params` and `attempts` as JSON text."""
     row = {name: clean(getattr(interaction, name)) for name in COLUMNS}
-    for name in _JSON_COLUMNS:
-        row[name] = _to_json(row[name])
+    for name, value in row.items():
+        if name in _JSON_COLUMNS or not isinstance(value, _COLUMN_TYPES):
+            row[name] = _to_json(value)
     return row
 
 

@@ -10,6 +10,7 @@ request outlives its total timeout. Should one be finished after all, its intera
 from __future__ import annotations
 
 import json
+import os
 import socket
 import threading
 import time
@@ -38,26 +39,27 @@ class ProcessMark:
     """The lock that says this process is alive. Taken at the first `name()`."""
 
     def __init__(self, log_dir: Path) -> None:
-        self._path = log_dir.absolute() / f".running-{uuid.uuid4().hex}.lock"
-        self._lock: FileLock | None = None
+        self._log_dir = log_dir.absolute()
+        self._locks: dict[int, FileLock] = {}  # by process; a fork keeps its parent's, because letting go would free it
         self._taking = threading.Lock()
 
     def name(self) -> str:
         """The path of the lock file, held. Raises OSError when it cannot be made."""
         with self._taking:
-            if self._lock is None:
-                lock = FileLock(self._path, thread_local=False)
+            lock = self._locks.get(os.getpid())
+            if lock is None:
+                lock = FileLock(self._log_dir / f".running-{uuid.uuid4().hex}.lock", thread_local=False)
                 lock.acquire(timeout=0)
-                self._lock = lock
-        return str(self._path)
+                self._locks[os.getpid()] = lock
+        return str(lock.lock_file)
 
     def release(self) -> None:
         """Say that this process begins no more requests."""
         with self._taking:
-            if self._lock is not None:
-                self._lock.release()
-                self._path.unlink(missing_ok=True)
-                self._lock = None
+            lock = self._locks.pop(os.getpid(), None)
+            if lock is not None:
+                lock.release()
+                Path(lock.lock_file).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,7 @@ class Beginnings:
     def add(self, beginning: Beginning) -> None:
         """A request begins."""
         with self._changed:
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():  # a fork has no threads of its parent
                 self._thread = threading.Thread(target=self._run, name="log-beginnings", daemon=True)
                 self._thread.start()
             self._waiting[beginning.interaction.prompt_id] = time.monotonic() + _GRACE_S, beginning

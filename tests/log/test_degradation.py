@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import socket
 import sqlite3
 import subprocess
@@ -8,6 +9,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -131,6 +133,14 @@ def test_a_database_that_is_away_is_named_without_its_password(tmp_path: Path) -
             store.count()
         assert "hunter" not in reason + str(raised.value)
         assert store.status().pending == 1
+
+
+@pytest.mark.parametrize("odd", [{"a": 1}, ["stop"], 5])
+def test_a_value_of_the_wrong_type_does_not_keep_others_from_the_log(store: LogStore, odd: Any) -> None:
+    store.append(made_up(finish_reason=odd))
+    store.append(made_up(finish_reason="stop"))
+    assert store.status().ok
+    assert [row.interaction.finish_reason for row in store.rows()] == [json.dumps(odd, separators=(",", ":")), "stop"]
 
 
 class Relay:

@@ -70,6 +70,29 @@ else:
     router.chat("What was asked", conversation_id="c")
 """
 
+_FORKS = """
+import os, sys
+from pathlib import Path
+from router.log.store import LogStore
+from tests.log.support import made_up
+
+store = LogStore(Path(sys.argv[1]), sys.argv[2] or None)
+store.append(made_up(prompt_id="before"))
+child = os.fork()
+who = "parent" if child else "child"
+for number in range(20):
+    one = made_up(prompt_id=f"{who}-{number}")
+    store.begin(one, None, lasts_s=60)
+    store.keep(one.prompt_id)
+    store.append(one)
+assert store.status().ok, store.status()
+store.flush()
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+    store.close()
+os._exit(0)
+"""
+
 _EXITS_WITHOUT_CLOSING = """
 import sys
 from pathlib import Path
@@ -151,6 +174,18 @@ def test_a_prompt_whose_process_is_killed_while_it_waits_is_kept(tmp_path: Path,
     with LogStore(tmp_path) as store:
         (kept,) = store.conversation("c")
         assert (kept.status, kept.prompt) == ("interrupted", "What was asked")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork.")
+def test_a_forked_process_writes_for_itself(open_store: OpenStore, database_url: str | None, tmp_path: Path) -> None:
+    process = _python(_FORKS, tmp_path, database_url or "", stderr=subprocess.PIPE)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    store = open_store()
+    expected = {"before"} | {f"{who}-{number}" for who in ("parent", "child") for number in range(20)}
+    assert {row.interaction.prompt_id for row in store.rows()} == expected
+    store.flush()
+    assert_files_equal_table(store, tmp_path)
 
 
 def test_a_script_that_ends_without_closing_leaves_its_files_up_to_date(tmp_path: Path) -> None:
