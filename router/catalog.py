@@ -71,6 +71,12 @@ def find(provider: str, model_id: str) -> Model | None:
     return _catalog().get((provider, model_id.removeprefix("models/")))
 
 
+def provider_of(model_id: str) -> str | None:
+    """The provider that has a model of this id, retired or not; None when the catalogue holds no such model."""
+    bare_id = model_id.removeprefix("models/")
+    return next((provider for provider, known_id in _catalog() if known_id == bare_id), None)
+
+
 def cost_usd(provider: str, model_id: str, usage: Usage, on: date) -> float | None:
     """What an answer cost in US dollars at that day's price, or None when that is unknown.
 

@@ -15,8 +15,8 @@ import pandas as pd
 import sqlalchemy as sa
 
 from router.log.filter import Filter
+from router.log.reader import EVERYTHING, LogReader
 from router.log.schema import interactions
-from router.log.store import EVERYTHING, LogStore
 
 Bucket = Literal["minute", "hour", "day"]
 
@@ -47,7 +47,7 @@ class Totals:
     rated: int
 
 
-def totals(store: LogStore, where: Filter = EVERYTHING) -> Totals:
+def totals(store: LogReader, where: Filter = EVERYTHING) -> Totals:
     """Requests, rates, tokens, cost and rating of everything that passes the filter. Raises LogUnavailable."""
     statement = sa.select(
         sa.func.count(_column.seq).label("requests"),
@@ -61,7 +61,7 @@ def totals(store: LogStore, where: Filter = EVERYTHING) -> Totals:
     return Totals(**store.read(statement)[0]._mapping)
 
 
-def by_model(store: LogStore, where: Filter = EVERYTHING) -> pd.DataFrame:
+def by_model(store: LogReader, where: Filter = EVERYTHING) -> pd.DataFrame:
     """One row per model that served, most requests first. Raises LogUnavailable.
 
     Columns: model, provider, requests, mean_latency_ms, mean_ttft_ms, token_count, cost_usd, unknown_cost,
@@ -88,7 +88,7 @@ def by_model(store: LogStore, where: Filter = EVERYTHING) -> pd.DataFrame:
     return _frame(store, statement)
 
 
-def ratings_by(store: LogStore, where: Filter = EVERYTHING) -> pd.DataFrame:
+def ratings_by(store: LogReader, where: Filter = EVERYTHING) -> pd.DataFrame:
     """Ratings per model and template, only where there are any; missing for "without". Raises LogUnavailable.
 
     Columns: model, template, rated, mean_rating, and stars_1 … stars_5: how many ratings of each.
@@ -109,7 +109,7 @@ def ratings_by(store: LogStore, where: Filter = EVERYTHING) -> pd.DataFrame:
     return _frame(store, statement)
 
 
-def over_time(store: LogStore, where: Filter = EVERYTHING, bucket: Bucket | None = None) -> pd.DataFrame:
+def over_time(store: LogReader, where: Filter = EVERYTHING, bucket: Bucket | None = None) -> pd.DataFrame:
     """One row per time bucket and model, oldest first. Raises LogUnavailable.
 
     bucket: None chooses by the time that the log covers: minutes up to three hours, hours up to four days, then days.
@@ -157,7 +157,7 @@ def over_time(store: LogStore, where: Filter = EVERYTHING, bucket: Bucket | None
     return frame
 
 
-def _fitting_bucket(store: LogStore, where: Filter) -> Bucket:
+def _fitting_bucket(store: LogReader, where: Filter) -> Bucket:
     statement = sa.select(sa.func.min(_column.timestamp), sa.func.max(_column.timestamp)).where(*where.conditions())
     first, last = tuple(store.read(statement)[0])
     if first is None:
@@ -195,7 +195,7 @@ def _cost_and_rating() -> tuple[sa.ColumnElement[Any], ...]:
     )
 
 
-def _frame(store: LogStore, statement: sa.Select[Any]) -> pd.DataFrame:
+def _frame(store: LogReader, statement: sa.Select[Any]) -> pd.DataFrame:
     names = list(statement.selected_columns.keys())
     frame = pd.DataFrame([tuple(row) for row in store.read(statement)], columns=names)
     # Said outright, because pandas cannot tell the type of a column that is empty or all None.

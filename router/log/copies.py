@@ -118,7 +118,7 @@ class FollowingFile:
             hidden = self._extend(file, _added(connection, hidden, head), hidden, head)
         self._keep_what_is_not_ours(head)
         self._remember(head, {_signature(self._hidden): hidden} | ({_signature(self._path): public} if public else {}))
-        self._swap()
+        self._swap(keep_public=public is not None)
 
     def _rewrite(self, file: BinaryIO, row: sa.Row[Any], end: int) -> None:
         line = self._format.encode(row)
@@ -182,11 +182,13 @@ class FollowingFile:
         except OSError:  # a file system without hard links
             shutil.copyfile(self._path, kept)
 
-    def _swap(self) -> None:
+    def _swap(self, *, keep_public: bool) -> None:
         self._retired.unlink(missing_ok=True)
-        # Without hard links the retired copy is lost, and the next hidden one begins as a copy of the public one.
-        with contextlib.suppress(OSError):
-            os.link(self._path, self._retired)
+        # A public copy that is not trusted may hold what was deleted since, and would never be written again.
+        if keep_public:
+            # Without hard links the retired copy is lost, and the next hidden one begins as a copy of the public one.
+            with contextlib.suppress(OSError):
+                os.link(self._path, self._retired)
         os.replace(self._hidden, self._path)
         with contextlib.suppress(FileNotFoundError):
             os.replace(self._retired, self._hidden)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,18 +53,42 @@ class Database:
     def reading(self) -> Iterator[sa.Connection]:
         """A connection to read from. Raises LogUnavailable."""
         engine = self._open()
-        with self._named_errors(), engine.connect() as connection, self._patience(connection, _READS_TAKE_LONGER):
+        patience_s = self._busy_timeout_s * _READS_TAKE_LONGER
+        with self._named_errors(), engine.connect() as connection, self._patience(connection, patience_s):
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[sa.Connection]:
+    def writing(self, *, many: bool = False) -> Iterator[sa.Connection]:
         """A transaction, durable when the block has ended, rolled back when it raised.
 
+        many: it is about many rows and may take its time.
         Raises LogUnavailable. IntegrityError and DataError come through: they are about the row, not the database.
         """
         engine = self._open()
-        with self._named_errors(), engine.begin() as connection, self._patience(connection):
+        patience_s = None if many else self._busy_timeout_s
+        with self._named_errors(), engine.begin() as connection, self._patience(connection, patience_s):
             yield connection
+
+    def erase_remains(self) -> bool:
+        """Rewrite SQLite's file and empty its -wal, so that neither holds anything of rows that were deleted.
+
+        False when the -wal could not be emptied, because another process was reading. PostgreSQL reuses the room of
+        deleted rows by itself, in its own time; nothing is done there. Raises LogUnavailable.
+        """
+        engine = self._open()
+        if engine.dialect.name != "sqlite":
+            return True
+        with self._named_errors(), engine.connect() as connection:
+            # Overwriting rows as they are deleted (PRAGMA secure_delete) would not do: copies of them lie in the free
+            # room of other pages, left there whenever a page was split or the request's row in `started` went.
+            for_itself = connection.execution_options(isolation_level="AUTOCOMMIT")
+            for_itself.exec_driver_sql("VACUUM")
+            patience_ends = time.monotonic() + self._busy_timeout_s
+            while True:
+                held_back, *_ = for_itself.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+                if not held_back or time.monotonic() > patience_ends:
+                    return not held_back
+                time.sleep(0.02)  # SQLite waits for readers, but not for another process that empties the -wal too
 
     def set_aside_if_corrupt(self) -> None:
         """Rename a damaged SQLite file, so that the next use begins a new one. Nothing is ever overwritten."""
@@ -167,13 +192,13 @@ class Database:
             raise (DatabaseCorrupt if _tells_of_damage(error) else LogUnavailable)(self._message(reason)) from error
 
     @contextmanager
-    def _patience(self, connection: sa.Connection, factor: float = 1.0) -> Iterator[None]:
-        """Have PostgreSQL answer in time. SQLite has its own limit."""
+    def _patience(self, connection: sa.Connection, seconds: float | None) -> Iterator[None]:
+        """Have PostgreSQL answer within so many seconds, or whenever it can. SQLite has its own limit."""
         if connection.dialect.driver != "psycopg":
             yield
             return
         driver_connection: Any = connection.connection.driver_connection
-        driver_connection.patience_s = self._busy_timeout_s * factor
+        driver_connection.patience_s = seconds
         try:
             yield
         finally:

@@ -6,22 +6,22 @@ from collections.abc import Iterator
 
 from router.log.filter import Filter
 from router.log.formats import CsvFormat, Format, JsonFormat
-from router.log.store import EVERYTHING, LogStore
+from router.log.reader import EVERYTHING, LogReader
 
 _CHUNK_BYTES = 1 << 16
 
 
-def csv_chunks(store: LogStore, where: Filter = EVERYTHING) -> Iterator[bytes]:
+def csv_chunks(store: LogReader, where: Filter = EVERYTHING) -> Iterator[bytes]:
     """The interactions that pass the filter as a CSV file, in pieces of about 64 KB. Raises LogUnavailable."""
     return _chunks(store, where, CsvFormat())
 
 
-def json_chunks(store: LogStore, where: Filter = EVERYTHING) -> Iterator[bytes]:
+def json_chunks(store: LogReader, where: Filter = EVERYTHING) -> Iterator[bytes]:
     """The interactions that pass the filter as one JSON array, in pieces of about 64 KB. Raises LogUnavailable."""
     return _chunks(store, where, JsonFormat())
 
 
-def _chunks(store: LogStore, where: Filter, file_format: Format) -> Iterator[bytes]:
+def _chunks(store: LogReader, where: Filter, file_format: Format) -> Iterator[bytes]:
     rows = store.stream(where)
     pieces = [file_format.head]
     size, before = 0, file_format.opening

@@ -16,7 +16,7 @@ class Filter:
     """Everything that is set must hold; an empty filter means every interaction.
 
     since, until: ISO 8601 UTC as in the log, compared as text, so a date alone will do; `until` itself is left out.
-    models, providers, statuses: any of these. templates: any of these, where None means "without a template".
+    models, providers, statuses, runs: any of these. templates: any of these, where None means "without a template".
     ratings: any of these, 1 to 5. rated: True for rated ones only, False for those without a rating.
     text: occurs in the prompt or in the response, upper and lower case alike.
     """
@@ -26,6 +26,7 @@ class Filter:
     models: tuple[str, ...] = ()
     providers: tuple[str, ...] = ()
     statuses: tuple[str, ...] = ()
+    runs: tuple[str, ...] = ()
     templates: tuple[str | None, ...] = ()
     ratings: tuple[int, ...] = ()
     rated: bool | None = None
@@ -39,7 +40,8 @@ class Filter:
             found.append(column.timestamp >= self.since)
         if self.until:
             found.append(column.timestamp < self.until)
-        for name, values in (("model", self.models), ("provider", self.providers), ("status", self.statuses)):
+        any_of = {"model": self.models, "provider": self.providers, "status": self.statuses, "run_id": self.runs}
+        for name, values in any_of.items():
             if values:
                 found.append(column[name].in_(values))
         if self.templates:

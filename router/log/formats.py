@@ -24,7 +24,7 @@ ENCODED_COLUMNS = (*COLUMN_OBJECTS, interactions.c.seq)
 """What to select, in this order, for `Format.encode`."""
 
 _RATING = COLUMNS.index("rating")
-_FORMULA_BEGINS = frozenset("=+-@\t\r")
+FORMULA_BEGINS = frozenset("=+-@\t\r")
 _RAW_JSON = {COLUMNS.index("params"), COLUMNS.index("attempts")}
 
 
@@ -98,7 +98,7 @@ class CsvFormat:
 
     @staticmethod
     def _cell(text: str) -> str:
-        safe = "'" + text if text[:1] in _FORMULA_BEGINS else text
+        safe = "'" + text if text[:1] in FORMULA_BEGINS else text
         return safe.replace("\r\n", "\n").replace("\r", "\n") if "\r" in safe else safe
 
     def seq_of(self, row_end: bytes) -> int:

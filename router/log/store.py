@@ -7,7 +7,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,23 +15,21 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import sqlalchemy as sa
+from filelock import Timeout
 from sqlalchemy.exc import DataError, IntegrityError
 
-from router.errors import LogUnavailable, UnknownPrompt
+from router.errors import LogUnavailable
 from router.log.database import Database
-from router.log.filter import Filter
-from router.log.formats import ENCODED_COLUMNS
 from router.log.interaction import Interaction
 from router.log.mirror import Follower, Mirror
 from router.log.pending import Pending, Record
-from router.log.rows import COLUMN_OBJECTS, ROWS_AT_A_TIME, clean, from_columns, to_interaction, to_row
-from router.log.schema import interactions, template_versions
+from router.log.reader import LogReader
+from router.log.rows import clean, to_row
 from router.log.started import Beginning, Beginnings, ProcessMark
 from router.log.writer import Writer
 
 _logger = logging.getLogger(__name__)
 
-EVERYTHING = Filter()
 _RECOVERY_EVERY_S = 30.0
 
 
@@ -52,19 +50,12 @@ class LogStatus:
     notice: str | None = None
 
 
-class Logged(NamedTuple):
-    """An interaction and its number: `seq` rises in the order in which interactions were logged."""
-
-    seq: int
-    interaction: Interaction
-
-
 class _Problem(NamedTuple):
     since: str
     reason: str
 
 
-class LogStore:
+class LogStore(LogReader):
     """The interactions of a log, in SQLite (LOG_DIR/prompts.db) or in the database of a URL. Thread-safe.
 
     log_dir: made when it does not exist; `prompts.json` and `prompts.csv` are kept there when `mirror` is true.
@@ -77,11 +68,10 @@ class LogStore:
         self, log_dir: Path, database_url: str | None = None, *, mirror: bool = True, busy_timeout_s: float = 10.0
     ) -> None:
         self._log_dir = log_dir
-        self._database = Database(log_dir, database_url, busy_timeout_s)
+        super().__init__(Database(log_dir, database_url, busy_timeout_s), Pending())
         self._writer = Writer(self._database)
         self._mirror = Mirror(log_dir) if mirror else None
         self._mark = ProcessMark(log_dir)
-        self._pending = Pending()
         # One write at a time in this process: threads then queue here, in order, not in SQLite's polling.
         self._writing = threading.RLock()
         self._write_problem: _Problem | None = None
@@ -178,6 +168,42 @@ class LogStore:
             self._writer.rate(clean(prompt_id), rating)
         self._follower.wake()
 
+    def add_all(self, rows: Sequence[dict[str, Any]]) -> int:
+        """Log many interactions, as `to_row` makes them, in one transaction: how many were new. Durable on return.
+
+        Those whose prompt_id is there already are left as they are. Raises LogUnavailable.
+        """
+        with self._writing:
+            added = self._writer.add_all(rows)
+        self._follower.wake()
+        return added
+
+    def delete(self, *, before: str | None = None, prompt_ids: Sequence[str] = ()) -> int:
+        """Take interactions out of the table and of both files: those with these ids, and those from before a moment.
+
+        before: ISO 8601 UTC, compared as text. Returns how many there were; on return neither file holds them.
+        What SQLite's own files still hold of them goes with `erase_remains`. Raises LogUnavailable.
+        """
+        with self._writing:
+            self._write_pending()
+            deleted = self._writer.delete(before, clean(prompt_ids))
+        self.wait_for_files()
+        return deleted
+
+    def erase_remains(self) -> bool:
+        """As `Database.erase_remains`. Takes time and room in proportion to the whole database."""
+        with self._writing:
+            return self._database.erase_remains()
+
+    def wait_for_files(self) -> None:
+        """Bring both files up to date, however long someone else is at work on them. Raises LogUnavailable."""
+        while True:
+            try:
+                return self._sync_files()
+            except LogUnavailable as error:
+                if not isinstance(error.__cause__, Timeout):
+                    raise
+
     def flush(self) -> None:
         """Write what waits in memory and bring both files up to date now. Raises LogUnavailable."""
         try:
@@ -192,76 +218,6 @@ class LogStore:
         if problem is None:
             return LogStatus(ok=True, pending=len(self._pending), lost=lost, notice=notice)
         return LogStatus(False, problem.since, problem.reason, len(self._pending), lost, notice)
-
-    # Reading
-
-    def get(self, prompt_id: str) -> Interaction:
-        """The interaction with this prompt_id. Raises UnknownPrompt, LogUnavailable."""
-        waiting = self._pending.find(prompt_id)
-        if waiting is not None:
-            return from_columns(waiting.columns)
-        found = self.read(sa.select(*COLUMN_OBJECTS).where(interactions.c.prompt_id == clean(prompt_id)))
-        if not found:
-            raise UnknownPrompt(prompt_id)
-        return to_interaction(found[0])
-
-    def conversation(self, conversation_id: str) -> list[Interaction]:
-        """The interactions of a conversation in the order they were logged. Raises LogUnavailable."""
-        column = interactions.c
-        written = sa.select(*COLUMN_OBJECTS).where(column.conversation_id == conversation_id).order_by(column.seq)
-        waiting = [from_columns(record.columns) for record in self._pending.of_conversation(conversation_id)]
-        return [*map(to_interaction, self.read(written)), *waiting]
-
-    def run(self, run_id: str) -> list[Interaction]:
-        """The interactions that were asked side by side, in the order of asking. Raises LogUnavailable."""
-        column = interactions.c
-        written = sa.select(*COLUMN_OBJECTS).where(column.run_id == run_id).order_by(column.timestamp, column.seq)
-        return [*map(to_interaction, self.read(written))]
-
-    def cost_since(self, since: str) -> float:
-        """US dollars of the interactions from this ISO 8601 UTC moment on, as far as known. Raises LogUnavailable."""
-        spent = sa.select(sa.func.sum(interactions.c.cost_usd)).where(interactions.c.timestamp >= since)
-        return float(self.read(spent)[0][0] or 0.0)
-
-    def template_text(self, version: str) -> str | None:
-        """The text of a template version that was used, None when it never was. Raises LogUnavailable."""
-        found = self.read(sa.select(template_versions.c.text).where(template_versions.c.version == version))
-        return found[0].text if found else None
-
-    def count(self, where: Filter = EVERYTHING) -> int:
-        """How many interactions pass the filter. Raises LogUnavailable."""
-        return int(self.read(sa.select(sa.func.count(interactions.c.seq)).where(*where.conditions()))[0][0])
-
-    def page(self, where: Filter = EVERYTHING, number: int = 1, size: int = 50) -> list[Logged]:
-        """Page `number` (from 1) of those that pass the filter, newest first. Raises LogUnavailable."""
-        column = interactions.c
-        newest_first = (column.timestamp.desc(), column.seq.desc())
-        # The pages before this one are skipped in the index alone; only the rows of this page are read.
-        keys = (
-            sa.select(column.seq)
-            .where(*where.conditions())
-            .order_by(*newest_first)
-            .limit(size)
-            .offset((number - 1) * size)
-        )
-        rows = self.read(sa.select(*ENCODED_COLUMNS).where(column.seq.in_(keys)).order_by(*newest_first))
-        return [Logged(row.seq, to_interaction(row)) for row in rows]
-
-    def rows(self, where: Filter = EVERYTHING) -> Iterator[Logged]:
-        """Those that pass the filter in the order they were logged, in constant memory. Raises LogUnavailable."""
-        for row in self.stream(where):
-            yield Logged(row.seq, to_interaction(row))
-
-    def stream(self, where: Filter = EVERYTHING) -> Iterator[sa.Row[Any]]:
-        """As `rows`, as they are in the table: `ENCODED_COLUMNS` of `router.log.formats`."""
-        statement = sa.select(*ENCODED_COLUMNS).where(*where.conditions()).order_by(interactions.c.seq)
-        with self._database.reading() as connection:
-            yield from connection.execution_options(yield_per=ROWS_AT_A_TIME).execute(statement)
-
-    def read(self, statement: sa.Select[Any]) -> list[sa.Row[Any]]:
-        """All rows of a SELECT on the tables of `router.log.schema`. Raises LogUnavailable."""
-        with self._database.reading() as connection:
-            return list(connection.execute(statement).all())
 
     # Behind the scenes
 

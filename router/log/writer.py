@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -23,6 +23,9 @@ _TICK = (
     .values(rev=clock.c.rev + 1, seq=clock.c.seq + sa.bindparam("new_rows"))
     .returning(clock.c.rev, clock.c.seq)
 )
+# Takes the write lock, as `_tick` does, where it is not yet known whether anything will change.
+_LOCK = clock.update().values(rev=clock.c.rev)
+_TAKE_OUT = clock.update().values(rev=clock.c.rev + 1, rebuilds=clock.c.rebuilds + 1)
 _INSERT = interactions.insert()
 _BEGIN = started.insert()
 _END_OF_START = started.delete().where(started.c.prompt_id == sa.bindparam("ended"))
@@ -59,6 +62,44 @@ class Writer:
         """Note that requests have begun. Their prompt_ids must be new."""
         self._transaction(lambda connection: connection.execute(_BEGIN, started_rows))
 
+    def add_all(self, rows: Sequence[dict[str, Any]]) -> int:
+        """Add interactions, as `to_row` makes them, in one transaction; those that are there already are left alone.
+
+        Returns how many were new.
+        """
+        by_id = {row["prompt_id"]: row for row in reversed(rows)}  # of two with one id, the first
+
+        def add_new(connection: sa.Connection) -> int:
+            connection.execute(_LOCK)
+            of_these = interactions.c.prompt_id.in_(by_id)
+            known = set(connection.scalars(sa.select(interactions.c.prompt_id).where(of_these)))
+            new = [by_id[prompt_id] for prompt_id in reversed(by_id) if prompt_id not in known]
+            if new:
+                rev, newest = _tick(connection, new_rows=len(new))
+                numbered = enumerate(new, start=newest - len(new) + 1)
+                connection.execute(_INSERT, [{**row, "rev": rev, "seq": seq} for seq, row in numbered])
+                connection.execute(_END_OF_START, [{"ended": row["prompt_id"]} for row in new])
+            return len(new)
+
+        return self._transaction(add_new, many=True)
+
+    def delete(self, before: str | None, prompt_ids: Sequence[str]) -> int:
+        """Take out what came in before a moment, and what has one of these ids: how many interactions were there."""
+
+        def take_out(connection: sa.Connection) -> int:
+            connection.execute(_LOCK)
+            taken = 0
+            for table in (started, interactions):  # what counts comes last
+                by_id = table.delete().where(table.c.prompt_id == sa.bindparam("unwanted"))
+                taken = sum(connection.execute(by_id, {"unwanted": prompt_id}).rowcount for prompt_id in prompt_ids)
+                if before is not None:
+                    taken += connection.execute(table.delete().where(table.c.timestamp < before)).rowcount
+            if taken:
+                connection.execute(_TAKE_OUT)
+            return taken
+
+        return self._transaction(take_out, many=True)
+
     def rate(self, prompt_id: str, rating: int | None) -> None:
         """Set or withdraw the rating of an interaction. Raises UnknownPrompt."""
 
@@ -85,13 +126,13 @@ class Writer:
         """Find out whether the database can be written."""
         self._transaction(lambda connection: _tick(connection, new_rows=0))
 
-    def _transaction(self, work: Callable[[sa.Connection], Result]) -> Result:
+    def _transaction(self, work: Callable[[sa.Connection], Result], *, many: bool = False) -> Result:
         try:
-            with self._database.writing() as connection:
+            with self._database.writing(many=many) as connection:
                 return work(connection)
         except DatabaseCorrupt:
             self._database.set_aside_if_corrupt()
-            with self._database.writing() as connection:
+            with self._database.writing(many=many) as connection:
                 return work(connection)
 
     def _has(self, prompt_id: str) -> bool:

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from router.log.store import LogStore
+from tests.log.support import Done
 from tests.postgresql import empty_schema
 
 
@@ -36,3 +40,24 @@ def open_store(tmp_path: Path, database_url: str | None) -> Iterator[OpenStore]:
 def store(open_store: OpenStore) -> LogStore:
     """A store without files, on SQLite and on PostgreSQL."""
     return open_store(mirror=False)
+
+
+Command = Callable[..., Done]
+
+
+@pytest.fixture
+def command(tmp_path: Path, database_url: str | None) -> Command:
+    """Runs `python -m router.log` as a process of its own, on the folder and the database of `open_store`."""
+    environment = {**os.environ, "LOG_DIR": str(tmp_path), "DATABASE_URL": database_url or ""}
+
+    def run(*arguments: object, **changed: str) -> Done:
+        done = subprocess.run(
+            [sys.executable, "-m", "router.log", *map(str, arguments)],
+            capture_output=True,
+            timeout=120,
+            env={**environment, **changed},
+            check=False,
+        )
+        return Done(done.returncode, done.stdout, done.stderr.decode())
+
+    return run

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from router.log.interaction import COLUMNS, Interaction
 from router.log.store import LogStore
@@ -43,6 +43,14 @@ def made_up(**changed: Any) -> Interaction:
         "attempts": [{"provider": "groq", "model": "openai/gpt-oss-20b", "outcome": "ok", "latency_ms": 812.5}],
     }
     return Interaction(**{**values, **changed})
+
+
+class Done(NamedTuple):
+    """What a command that has ended left: its exit code and what it wrote."""
+
+    code: int
+    out: bytes
+    said: str
 
 
 def in_json(log_dir: Path) -> list[dict[str, Any]]:

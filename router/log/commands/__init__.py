@@ -1,0 +1,1 @@
+"""What `python -m router.log` does: a module per command."""
