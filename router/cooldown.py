@@ -17,6 +17,9 @@ LONGEST_COOLDOWN_S = 300.0
 LONGEST_RETRY_AFTER_S = 3600.0
 """A provider that asks for more is asked again after this."""
 
+LONGEST_PROBE_S = 30.0
+"""A request that tries whether a model is back keeps the others away for no longer."""
+
 PASSING = frozenset(
     {
         ErrorKind.RATE_LIMITED,
@@ -36,7 +39,7 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Cooling:
-    """A model that is passed over: for how many more seconds, and what happened."""
+    """A model that is passed over: for how many more seconds at most, and why."""
 
     provider: str
     model: str
@@ -51,14 +54,15 @@ class _State:
     until: float = 0.0
     kind: ErrorKind = ErrorKind.SERVER_ERROR
     reason: str = ""
-    probing: bool = False
+    claimed_by: object = None
+    claimed_until: float = 0.0
 
 
 class Cooldowns:
     """What each model did lately. Thread-safe.
 
     A model cools down after FAILURES_IN_A_ROW passing failures, twice as long each time, or for as long as it asked.
-    When the time is over one request at a time may try it: a success ends the cooldown, a failure begins the next.
+    When the time is over one request at a time may claim it: a success ends the cooldown, a failure begins the next.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -66,23 +70,24 @@ class Cooldowns:
         self._lock = threading.Lock()
         self._states: dict[Key, _State] = {}
 
-    def claim(self, key: Key) -> Cooling | None:
-        """Whether a request must pass this model over. None allows it: `succeeded`, `failed` or `released` follows."""
+    def claim(self, key: Key, by: object) -> Cooling | None:
+        """Whether a request must pass this model over. None allows it; `released` by the same one follows."""
         if key not in self._states:
             return None
         with self._lock:
             state = self._states.get(key)
             if state is None or not state.until:
                 return None
-            if state.until > self._clock() or state.probing:
-                return self._cooling(key, state)
-            state.probing = True
+            now = self._clock()
+            if _over_at(state) > now:
+                return _cooling(key, state, now)
+            state.claimed_by, state.claimed_until = by, now + LONGEST_PROBE_S
             return None
 
     def is_cooling(self, key: Key) -> bool:
         """Whether it is passed over just now. Claims nothing."""
         state = self._states.get(key)
-        return state is not None and (state.until > self._clock() or state.probing)
+        return state is not None and _over_at(state) > self._clock()
 
     def succeeded(self, key: Key) -> None:
         """It answered: its failures are forgotten."""
@@ -93,12 +98,10 @@ class Cooldowns:
     def failed(self, key: Key, error: ProviderError) -> None:
         """It did not. Failures that are not the provider's leave everything as it was."""
         if error.kind not in PASSING:
-            self.released(key)
             return
         with self._lock:
             state = self._states.setdefault(key, _State())
             state.failures += 1
-            state.probing = False
             state.kind, state.reason = error.kind, str(error)
             seconds = 0.0
             if error.retry_after is not None:
@@ -109,19 +112,27 @@ class Cooldowns:
             if seconds > 0:
                 state.until = max(state.until, self._clock() + seconds)
 
-    def released(self, key: Key) -> None:
-        """The request that had claimed it ended without telling anything about it."""
-        with self._lock:
-            state = self._states.get(key)
-            if state:
-                state.probing = False
+    def released(self, key: Key, by: object) -> None:
+        """This request no longer tries it. Nothing happens when the claim is another's, or there is none."""
+        if key in self._states:
+            with self._lock:
+                state = self._states.get(key)
+                if state and state.claimed_by is by:
+                    state.claimed_by, state.claimed_until = None, 0.0
 
     def cooling(self) -> list[Cooling]:
         """Every model that is passed over just now, the one due first in front."""
         with self._lock:
             now = self._clock()
-            found = [self._cooling(key, state) for key, state in self._states.items() if state.until > now]
+            found = [_cooling(key, state, now) for key, state in self._states.items() if _over_at(state) > now]
         return sorted(found, key=lambda one: one.seconds_left)
 
-    def _cooling(self, key: Key, state: _State) -> Cooling:
-        return Cooling(*key, max(0.0, state.until - self._clock()), state.kind, state.reason)
+
+def _over_at(state: _State) -> float:
+    return max(state.until, state.claimed_until)
+
+
+def _cooling(key: Key, state: _State, now: float) -> Cooling:
+    claimed = state.claimed_until > max(state.until, now)
+    reason = f"another request is trying it again, after: {state.reason}" if claimed else state.reason
+    return Cooling(*key, _over_at(state) - now, state.kind, reason)

@@ -51,8 +51,8 @@ class Itinerary:
     """The places to ask for one request, decided one at a time, from what became of those before.
 
     A model that is not configured or cools down is passed over, and `passed_over` told why. While another provider
-    remains, nothing is asked twice. The last one standing is asked again when its failure may pass, with exponential
-    backoff and full jitter or after the pause that it asked for, as long as the request has time. When every model
+    remains, nothing is asked twice. The last one standing is asked again when its failure may pass, after the pause
+    that it asked for and an exponential backoff with full jitter, as long as the request has time. When every model
     cools down, the one due first is asked all the same.
 
     Backoff: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
@@ -80,13 +80,17 @@ class Itinerary:
             if problem:
                 self._passed_over(route, problem)
                 continue
-            cool = self._cooldowns.claim(route.key)
+            try:
+                cool = self._cooldowns.claim(route.key, by=self)
+                if cool is None:
+                    yield Stop(route)
+            finally:
+                self._cooldowns.released(route.key, by=self)
             if cool:
                 why = f"passed over for {cool.seconds_left:.0f} s more: {cool.reason}"
                 self._passed_over(route, ProviderError(route.provider.name, cool.kind, why))
                 cooling.append((cool.seconds_left, position))
                 continue
-            yield Stop(route)
             if not any(self._is_usable(other) for other in self._routes[position + 1 :]):
                 yield from self._again(route)
         if cooling and not self._last_failure:
@@ -104,10 +108,6 @@ class Itinerary:
         if route.provider.name != "demo":  # it fails on purpose, and shall do so every time
             self._cooldowns.failed(route.key, failure)
 
-    def abandoned(self, route: Route) -> None:
-        """The user stopped it, which says nothing about the place."""
-        self._cooldowns.released(route.key)
-
     def _is_usable(self, route: Route) -> bool:
         return route.provider.problem() is None and not self._cooldowns.is_cooling(route.key)
 
@@ -117,7 +117,7 @@ class Itinerary:
             if failure is None or failure.kind not in RETRIED:
                 return
             backoff = random.uniform(0, min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2**number))
-            pause = max(backoff, failure.retry_after or 0.0)
+            pause = (failure.retry_after or 0.0) + backoff  # requests that were refused together come back one by one
             if pause >= self._lifeline.total_remaining():
                 return
             yield Stop(route, pause)

@@ -31,16 +31,12 @@ class Lifeline:
 
     def __init__(self, timeouts: Timeouts) -> None:
         self.timeouts = timeouts
-        self._stopped = threading.Event()
-        self._lock = threading.Lock()
+        self._stopped = False
+        self._lock = threading.RLock()  # a signal handler may cancel in the midst of `attach`
         self._wake: Callable[[], None] | None = None
         self._total = time.monotonic() + timeouts.total
         self._due = self._total
         self._waiting_for = "total"
-
-    @property
-    def cancelled(self) -> bool:
-        return self._stopped.is_set()
 
     def begin_attempt(self) -> None:
         """A provider starts: its first token is due within `timeouts.first_token`."""
@@ -56,9 +52,14 @@ class Lifeline:
         """Everything was said: what still comes is worth no more than this."""
         self._due = time.monotonic() + seconds
 
+    def extend(self, seconds: float) -> None:
+        """The caller kept the provider waiting: no deadline counts that."""
+        self._due += seconds
+        self._total += seconds
+
     def remaining(self) -> float:
         """Seconds until the nearest deadline; zero or less when it has passed. Raises Cancelled."""
-        if self._stopped.is_set():
+        if self._stopped:
             raise Cancelled
         return min(self._due, self._total) - time.monotonic()
 
@@ -75,16 +76,23 @@ class Lifeline:
         return f"no first token within {self.timeouts.first_token:g} s (FIRST_TOKEN_TIMEOUT)"
 
     def cancel(self) -> None:
-        """Stop the request. Safe from any thread, any number of times; wakes whatever the request waits on."""
+        """Stop the request, and wake whatever it waits on. Safe from any thread, a signal handler, and repeatedly."""
         with self._lock:
-            self._stopped.set()
-            if self._wake is not None:
-                self._wake()
+            self._stopped = True
+            wake, self._wake = self._wake, None
+            if wake is not None:
+                wake()
 
     def sleep(self, seconds: float) -> None:
         """Wait, but no longer than to the nearest deadline. Raises Cancelled when stopped meanwhile."""
-        if self._stopped.wait(max(0.0, min(seconds, self.remaining()))):
-            raise Cancelled
+        seconds = max(0.0, min(seconds, self.remaining()))
+        bell = threading.Lock()  # not an Event, whose `set` hangs in a signal handler that interrupts its `wait`
+        bell.acquire()
+        self.attach(bell.release)
+        try:
+            bell.acquire(timeout=seconds)
+        finally:
+            self.detach()
 
     def pause(self, seconds: float) -> None:
         """Wait between two attempts, but no longer than the whole request may last. Raises Cancelled."""
@@ -94,13 +102,14 @@ class Lifeline:
     def attach(self, wake: Callable[[], None]) -> None:
         """From here to `detach`, `cancel` calls `wake`, which must not block. Raises Cancelled when it is too late."""
         with self._lock:
-            if self._stopped.is_set():
-                raise Cancelled
             self._wake = wake
+            if self._stopped:
+                self._wake = None
+                raise Cancelled
 
     def detach(self) -> None:
         """The wait is over: what `attach` named belongs to others from now on. Raises Cancelled when stopped."""
         with self._lock:
             self._wake = None
-        if self._stopped.is_set():
+        if self._stopped:
             raise Cancelled

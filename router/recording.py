@@ -19,7 +19,7 @@ class Log(Protocol):
     """
 
     def begin(self, interaction: Interaction, template_text: str | None, lasts_s: float) -> None:
-        """Note that a request begins, which lasts no longer than this."""
+        """Note that a request begins. After lasts_s seconds another host may give it up."""
 
     def keep(self, prompt_id: str) -> None:
         """Have what has begun survive a crash from now on."""
@@ -38,7 +38,8 @@ class Log(Protocol):
 class Recording:
     """The `Recorder` of one request.
 
-    begun: the interaction as far as it is known at the beginning. lasts_s: how long the request can last at most.
+    begun: the interaction as far as it is known at the beginning. lasts_s: after which time another host may give
+    the request up.
     log: opened when it is first needed. template_text: the text of `begun.template_version`.
     """
 

@@ -2,9 +2,9 @@
 
 Each process that begins requests holds a lock on a file of its own in the log's folder for as long as it lives; the
 operating system lets go of it when the process dies, however it dies. So a `started` row belongs to a dead process
-exactly when its lock file is free or gone, on this host. A row of another host is given up when it has `expired`: no
-request outlives its total timeout. Should one be finished after all, its interaction takes the place of the
-`interrupted` one.
+exactly when its lock file is free or gone, on this host. A row of another host is given up when it has expired: a
+provider is given no longer than the total timeout. Should a request be finished after all, because its caller took a
+pause, its interaction takes the place of the `interrupted` one.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Beginning:
     """A request that has begun.
 
     interaction: as far as it is known. template_text: the text of its template version, if it has one.
-    lasts_s: how long it can last at most.
+    lasts_s: after which time another host may give it up.
     """
 
     interaction: Interaction

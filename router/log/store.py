@@ -110,8 +110,8 @@ class LogStore(LogReader):
     def begin(self, interaction: Interaction, template_text: str | None, lasts_s: float) -> None:
         """Note that a request begins, so that its prompt is kept should this process die before `append`.
 
-        interaction: as far as it is known. template_text: as for `append`. lasts_s: how long the request can last at
-        most.
+        interaction: as far as it is known. template_text: as for `append`. lasts_s: after which time another host may
+        give the request up.
         Written in the background within some 25 ms, unless the request has ended by then. Never fails.
         """
         if self._can_write():
