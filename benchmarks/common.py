@@ -78,9 +78,6 @@ class NoLog:
     def rate(self, prompt_id: str, rating: int | None) -> None:
         """An answer is rated."""
 
-    def close(self) -> None:
-        """The router is closed."""
-
 
 def router_on(mock: Mock, *, log_dir: Path | None = None, **settings: Any) -> Router:
     """A router whose providers are the mock; it logs to `log_dir`, or nowhere."""

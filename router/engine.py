@@ -26,6 +26,7 @@ from router.errors import (
 from router.itinerary import Itinerary, Route
 from router.lifeline import Cancelled, Lifeline, Timeouts
 from router.progress import Progress, Received, elapsed_ms
+from router.text import clean_text
 from router.types import Answer, Delta, Request, Status
 
 MAX_ANSWER_CHARS = 10_000_000
@@ -240,7 +241,7 @@ class _Run:
                 received.ttft_ms = elapsed_ms(self.progress.started)
                 if not self.hold:
                     self.recorder.shown()
-            text = clean(delta.text)
+            text = clean_text(delta.text)
             received.parts.append(text)
             size += len(text)
             if size > MAX_ANSWER_CHARS:
@@ -276,17 +277,10 @@ class _Run:
         return error.with_traceback(None)
 
     def _safe(self, said: str) -> str:
-        return clean(self.scrub(said))
+        return clean_text(self.scrub(said))
 
     def _failed(self, status: Status, error: RouterError) -> RouterError:
         error.prompt_id = self.progress.prompt_id
         error.attempts = tuple(self.progress.attempts)
         self.settle(status, error)
         return error
-
-
-def clean(text: str) -> str:
-    """The text with lone surrogates and NUL replaced: no file, database or browser takes them."""
-    if not text.isascii():
-        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text.replace("\0", "\ufffd")

@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 from router.errors import BadRequest
+from router.log.interaction import MAX_NAME_CHARS
 from router.types import MAX_TOKENS, Message
-
-MAX_NAME_CHARS = 200
-"""The longest name of a model, a template or a conversation: the log's indexes hold them whole."""
 
 
 class Options(TypedDict, total=False):

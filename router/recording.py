@@ -30,9 +30,6 @@ class Log(Protocol):
     def rate(self, prompt_id: str, rating: int | None) -> None:
         """Set or withdraw a rating. Raises UnknownPrompt."""
 
-    def close(self) -> None:
-        """Write what is pending."""
-
 
 @dataclass(frozen=True, slots=True)
 class Recording:

@@ -8,14 +8,13 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Unpack
 
 from router import catalog
 from router import providers as registry
 from router.budget import Budget
 from router.cooldown import Cooldowns, Cooling
-from router.engine import AnswerStream, clean
+from router.engine import AnswerStream
 from router.errors import BadRequest, LogUnavailable, PromptTooLong
 from router.itinerary import Route
 from router.listing import ModelLists
@@ -26,6 +25,7 @@ from router.providers.http import HttpClient
 from router.recording import Log, Recording
 from router.settings import Settings
 from router.templates import TemplateStore
+from router.text import clean_text
 from router.types import Answer, Message, Request
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ class Router:
             self.settings.max_cost_per_day_usd, self.settings.max_requests_per_minute, self._logged_cost
         )
         self._given_log = log
+        self._log: LogStore | None = None
         self._opening = threading.Lock()
         secrets = (self.settings.groq_api_key, self.settings.gemini_api_key, self.settings.api_token)
         self._secrets = tuple(secret.reveal() for secret in secrets if secret)
@@ -108,7 +109,7 @@ class Router:
         """
         if rating is not None and (type(rating) is not int or not 1 <= rating <= 5):
             raise BadRequest(f"A rating is a whole number from 1 to 5, not {rating!r}.")
-        (self._given_log or self.log).rate(prompt_id, rating)
+        self._log_of_requests().rate(prompt_id, rating)
 
     def route(self, model: str, *, fallback: bool = True) -> tuple[Route, ...]:
         """Where a request for `model` goes, in the order of trying. Raises BadRequest for one that cannot exist."""
@@ -165,21 +166,24 @@ class Router:
             "log": asdict(log),
         }
 
-    @cached_property
+    @property
     def log(self) -> LogStore:
         """The log of these settings, opened at its first use."""
-        from router.log.store import LogStore  # here, because SQLAlchemy takes 150 ms to import
+        if self._log is None:
+            from router.log.store import LogStore  # here, because SQLAlchemy takes 150 ms to import
 
-        with self._opening:
-            if "log" not in self.__dict__:
-                self.__dict__["log"] = LogStore(self.settings.log_dir, self.settings.database_url)
-            store: LogStore = self.__dict__["log"]
-            return store
+            with self._opening:
+                if self._log is None:
+                    self._log = LogStore(self.settings.log_dir, self.settings.database_url)
+        return self._log
+
+    def _log_of_requests(self) -> Log:
+        return self._given_log or self.log
 
     def close(self) -> None:
         """Write what is pending and close connections."""
-        if "log" in self.__dict__:
-            self.log.close()
+        if self._log is not None:
+            self._log.close()
         self._http.close()
 
     def __enter__(self) -> Router:
@@ -208,7 +212,7 @@ class Router:
         parent_id: str | None = None,
     ) -> AnswerStream:
         """What `chat` (with `hold`) and `stream` read from; `AnswerStream` says what `hold` does."""
-        prompt = clean(prompt)
+        prompt = clean_text(prompt)
         if not prompt.strip():
             raise BadRequest("The prompt is empty.")
         check_sampling(temperature, max_tokens, top_p)
@@ -228,7 +232,7 @@ class Router:
         }
         filled_in = self.templates.get(template) if template else None
         filled = plain_variables(variables)
-        rendered = clean(filled_in.render(prompt, filled)) if filled_in else prompt
+        rendered = clean_text(filled_in.render(prompt, filled)) if filled_in else prompt
         request = replace(_request(rendered, system, history), **sampling)
         self._check_length(request)
         self._budget.admit()
@@ -243,7 +247,7 @@ class Router:
         }
 
         recording = Recording(
-            lambda: self._given_log or self.log,
+            self._log_of_requests,
             self._budget,
             Interaction(
                 prompt_id=prompt_id,
@@ -279,6 +283,8 @@ class Router:
         )
 
     def _logged_cost(self, day: date) -> float:
+        if self._given_log:
+            return 0.0  # it keeps what it is given, and answers no questions
         try:
             return self.log.cost_since(day.isoformat())
         except LogUnavailable:
@@ -324,8 +330,8 @@ _shared: Router | None = None
 
 def _request(prompt: str, system: str | None, history: Iterable[Message]) -> Request:
     """System messages of the history join the system prompt: not every wire format knows them as turns."""
-    turns = [Message(turn.role, clean(turn.content)) for turn in history]
-    systems = [clean(system)] if system and system.strip() else []
+    turns = [Message(turn.role, clean_text(turn.content)) for turn in history]
+    systems = [clean_text(system)] if system and system.strip() else []
     systems += [turn.content for turn in turns if turn.role == "system"]
     return Request(
         model="",

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from router.errors import BadRequest, TemplateConflict, TemplatesBroken, UnknownTemplate
 from router.templates_file import dump, parse
+from router.text import clean_text
 
 MAX_NAME_CHARS = 60
 MAX_TEXT_CHARS = 20_000
@@ -186,8 +187,7 @@ def _checked_text(text: str) -> str:
         raise BadRequest(f"A template has at most {MAX_TEXT_CHARS:,} characters; this one has {len(text):,}.")
     if "prompt" not in _PLACEHOLDER.findall(text):
         raise BadRequest("The template does not include {prompt}. Put {prompt} where the user's prompt belongs.")
-    # A lone surrogate is no text that a file or a provider could take.
-    return re.sub("[\ud800-\udfff]", "\ufffd", text)
+    return clean_text(text)
 
 
 @contextmanager

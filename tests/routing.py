@@ -45,9 +45,6 @@ class Kept:
                 return
         raise UnknownPrompt(prompt_id)
 
-    def close(self) -> None:
-        pass
-
     @property
     def row(self) -> Interaction:
         """The only one."""

@@ -138,6 +138,15 @@ def test_a_variable_nested_without_end_is_refused_before_anything_is_sent(routin
     assert routing.sent() == (0, 0)
 
 
+@pytest.mark.parametrize("rating", [0, 6, -1, 4.0, "5", True])
+def test_a_rating_that_is_not_1_to_5_is_refused(routing: Routing, rating: Any) -> None:
+    router = routing()
+    answer = router.chat("Hi.")
+    with pytest.raises(BadRequest, match="1 to 5"):
+        router.rate(answer.prompt_id, rating)
+    assert routing.log.row.rating is None
+
+
 @pytest.mark.parametrize("name", ["model", "template", "conversation_id", "run_id", "parent_id"])
 @pytest.mark.parametrize("value", ["x" * 201, 5])
 def test_a_name_that_the_log_cannot_hold_is_refused(routing: Routing, name: str, value: Any) -> None:

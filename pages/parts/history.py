@@ -117,7 +117,10 @@ def _read_in_full(prompt_id: str) -> None:
     _literal(logged.prompt)
     if logged.template:
         st.markdown(f"**Sent**, by the template {safe(logged.template)} as it was then")
-        _literal(turn.sent)
+        if turn.sent is None:
+            st.caption("This log does not hold that version of the template: the interaction was imported.")
+        else:
+            _literal(turn.sent)
     if logged.system:
         st.markdown("**System prompt**")
         _literal(logged.system)

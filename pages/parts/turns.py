@@ -12,10 +12,13 @@ from router.templates import Template
 
 @dataclass
 class Turn:
-    """A prompt and what became of it. `sent` is the prompt as the template rendered it."""
+    """A prompt and what became of it.
+
+    sent: the prompt as the template rendered it; None when the log does not hold the template as it was then.
+    """
 
     prompt: str
-    sent: str
+    sent: str | None
     template: str | None
     answer: Answer
     error: str | None = None
@@ -36,16 +39,17 @@ class Conversation:
             message
             for turn in self.turns
             if turn.answer.text and turn.answer.status != "error"
-            for message in (Message("user", turn.sent), Message("assistant", turn.answer.text))
+            for message in (Message("user", turn.sent or turn.prompt), Message("assistant", turn.answer.text))
         ]
 
 
 def from_log(router: Router, logged: Interaction) -> Turn:
     """The turn that an interaction was. Raises LogUnavailable."""
-    text = router.log.template_text(logged.template_version) if logged.template_version else None
-    sent = logged.prompt
-    if logged.template and text is not None:
-        sent = Template(logged.template, text).render(logged.prompt, logged.params.get("variables"))
+    sent: str | None = logged.prompt
+    if logged.template:
+        text = router.log.template_text(logged.template_version or "")
+        variables = logged.params.get("variables")
+        sent = Template(logged.template, text).render(logged.prompt, variables) if text is not None else None
     return Turn(logged.prompt, sent, logged.template, logged.answer(), logged.error, logged.rating)
 
 

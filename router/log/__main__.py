@@ -6,7 +6,6 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 from router.errors import RouterError
 from router.log.commands import deleting, exporting, importing
@@ -54,10 +53,10 @@ def _import(settings: Settings, given: Namespace) -> int:
 
 
 def _export(settings: Settings, given: Namespace) -> int:
-    if given.output and _is_part_of_the_log(given.output, settings.log_dir):
-        tell(f"{given.output} belongs to the log itself. Choose another name.")
-        return 1
     with _log(settings, mirror=False) as store:
+        if given.output and store.owns(given.output):
+            tell(f"{given.output} belongs to the log itself. Choose another name.")
+            return 1
         where = Filter(
             since=given.since,
             until=given.until,
@@ -79,11 +78,6 @@ def _log(settings: Settings, *, mirror: bool = True) -> Iterator[LogStore]:
         yield store
         if notice := store.status().notice:
             tell(notice)
-
-
-def _is_part_of_the_log(path: Path, log_dir: Path) -> bool:
-    path = path.resolve()
-    return path.parent == log_dir.resolve() and path.name.startswith(("prompts.json", "prompts.csv", "prompts.db"))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from router.log.formats import ENCODED_COLUMNS, Format
 from router.log.rows import ROWS_AT_A_TIME
 from router.log.schema import interactions
 
-_LAYOUT = 1  # raise it when a format changes: every file is then built anew
+_LAYOUT = 2  # raise it when a format changes: every file is then built anew
 _WRITE_BYTES = 1 << 20
 _PROBE_BYTES = 4096
 _SEQ_BYTES = 32

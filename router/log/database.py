@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from router.log.copies import dated
 from router.log.schema import migrate
 
 _OPEN_LOCK_TIMEOUT_S = 30.0
+_SQLITE_SUFFIXES = ("-wal", "-shm", "")  # in the order in which they are set aside: the database itself comes last
 _READS_TAKE_LONGER = 3.0  # a chart is about all rows, a write about one
 
 
@@ -36,8 +37,8 @@ class Database:
 
     def __init__(self, log_dir: Path, url: str | None, busy_timeout_s: float) -> None:
         self._log_dir = log_dir
-        self._file = None if url else log_dir / "prompts.db"
-        self._url = url or sa.URL.create("sqlite", database=str(self._file))
+        self._url = url
+        self._file = _sqlite_file(url) if url else log_dir / "prompts.db"
         self._busy_timeout_s = busy_timeout_s
         self._engine: sa.Engine | None = None
         self._opening = threading.Lock()
@@ -45,9 +46,9 @@ class Database:
         self.notice: str | None = None
 
     @property
-    def log_dir(self) -> Path:
-        """The folder of the log."""
-        return self._log_dir
+    def files(self) -> list[Path]:
+        """What SQLite keeps the database in; none of them need exist. Empty for PostgreSQL."""
+        return [self._file.with_name(self._file.name + suffix) for suffix in _SQLITE_SUFFIXES] if self._file else []
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -99,8 +100,7 @@ class Database:
                 self.close()
                 if self._file.exists() and _is_damaged(self._file):
                     kept = dated(self._file, "corrupt")
-                    for suffix in ("-wal", "-shm", ""):
-                        part = self._file.with_name(self._file.name + suffix)
+                    for part, suffix in zip(self.files, _SQLITE_SUFFIXES, strict=True):
                         if part.exists():
                             os.rename(part, kept.with_name(kept.name + suffix))
                     self.notice = f"The database was damaged. It was set aside as {kept.name} and a new one was begun."
@@ -157,7 +157,7 @@ class Database:
 
     def _make_engine(self) -> sa.Engine:
         try:
-            url = sa.make_url(self._url)
+            url = sa.make_url(self._url or sa.URL.create("sqlite", database=str(self._file)))
         except (SQLAlchemyError, ValueError):
             # The parser's own message can hold a part of the password.
             raise LogUnavailable(
@@ -205,11 +205,19 @@ class Database:
             driver_connection.patience_s = self._busy_timeout_s  # also for the question whether it still lives
 
     def _message(self, reason: str) -> str:
-        if self._file is not None:
+        if self._url is None:
             return f"The log in LOG_DIR ({self._log_dir}) cannot be used: {reason}"
         # A password can also be given in the query.
         shown = sa.make_url(self._url).set(query={})
         return f"The log at DATABASE_URL ({shown!r}) cannot be used: {reason}"
+
+
+def _sqlite_file(url: str) -> Path | None:
+    with suppress(SQLAlchemyError, ValueError):  # said when the database is opened
+        parts = sa.make_url(url)
+        if parts.get_backend_name() == "sqlite" and parts.database not in (None, "", ":memory:"):
+            return Path(str(parts.database))
+    return None
 
 
 def _prepare(engine: sa.Engine) -> None:

@@ -24,7 +24,7 @@ ENCODED_COLUMNS = (*COLUMN_OBJECTS, interactions.c.seq)
 """What to select, in this order, for `Format.encode`."""
 
 _RATING = COLUMNS.index("rating")
-FORMULA_BEGINS = frozenset("=+-@\t\r")
+FORMULA_BEGINS = frozenset("=+-@\t\n")
 _RAW_JSON = {COLUMNS.index("params"), COLUMNS.index("attempts")}
 
 
@@ -77,8 +77,8 @@ class _Echo:
 class CsvFormat:
     r"""A header row and \r\n line ends, for people and spreadsheets.
 
-    A text cell that a spreadsheet would take for a formula (= + - @ tab CR at its beginning) gets a leading '.
-    Line ends inside a cell are "\n". An unknown value and an empty text are both an empty cell.
+    Line ends inside a cell are "\n". A text cell that a spreadsheet could take for a formula (one that begins with
+    = + - @, a tab or a line end) gets a leading '. An unknown value and an empty text are both an empty cell.
     """
 
     head, opening, separator, foot = ",".join(FILE_COLUMNS).encode(), b"\r\n", b"\r\n", b"\r\n"
@@ -98,8 +98,9 @@ class CsvFormat:
 
     @staticmethod
     def _cell(text: str) -> str:
-        safe = "'" + text if text[:1] in FORMULA_BEGINS else text
-        return safe.replace("\r\n", "\n").replace("\r", "\n") if "\r" in safe else safe
+        if "\r" in text:
+            text = text.replace("\r\n", "\n").replace("\r", "\n")
+        return "'" + text if text[:1] in FORMULA_BEGINS else text
 
     def seq_of(self, row_end: bytes) -> int:
         """See `Format.seq_of`."""

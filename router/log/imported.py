@@ -13,11 +13,10 @@ from datetime import UTC, datetime
 from typing import Any, get_args
 
 from router import catalog
-from router.log.interaction import Interaction
+from router.log.interaction import MAX_NAME_CHARS, Interaction
 from router.tokens import estimate
 from router.types import MAX_TOKENS, Attempt, Status, TokenSource
 
-_LONGEST_NAME_CHARS = 200
 _LARGEST_NUMBER = 1e9
 _UNIX_SECONDS = re.compile(r"\d+(\.\d+)?")
 _STATUSES: tuple[str, ...] = get_args(Status)
@@ -162,8 +161,8 @@ def _text(values: Mapping[str, Any], name: str) -> str | None:
 
 def _name(values: Mapping[str, Any], name: str) -> str | None:
     text = _text(values, name)
-    if text is not None and len(text) > _LONGEST_NAME_CHARS:
-        raise BadValue(f"{name} is longer than {_LONGEST_NAME_CHARS} characters.")
+    if text is not None and len(text) > MAX_NAME_CHARS:
+        raise BadValue(f"{name} is longer than {MAX_NAME_CHARS} characters.")
     return text
 
 

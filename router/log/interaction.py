@@ -7,6 +7,9 @@ from typing import Any, cast
 
 from router.types import Answer, Attempt, Status, TokenSource, Usage
 
+MAX_NAME_CHARS = 200
+"""The longest name of a model, a template or a conversation: the log's indexes hold them whole."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interaction:

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from router.log.interaction import COLUMNS, Interaction
 from router.log.schema import interactions
+from router.text import clean_text
 
 COLUMN_OBJECTS: tuple[sa.Column[Any], ...] = tuple(interactions.c[name] for name in COLUMNS)
 ROWS_AT_A_TIME = 25
@@ -23,12 +24,10 @@ _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=s
 def clean(value: Any) -> Any:
     """The same value, fit for any database and file: no lone surrogates, no NUL, no NaN, also inside lists and dicts.
 
-    A lone surrogate becomes "?", NUL becomes U+FFFD, and a number that JSON cannot write (NaN, infinity) becomes None.
+    Texts are cleaned as `clean_text` does it, and a number that JSON cannot write (NaN, infinity) becomes None.
     """
     if isinstance(value, str):
-        # Nothing else to look for in most of the columns, and this is asked of each of them for every request.
-        text = value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
-        return text.replace("\0", "\ufffd")
+        return clean_text(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
@@ -48,7 +47,7 @@ def to_row(interaction: Interaction) -> dict[str, Any]:
 
 
 def to_interaction(row: sa.Row[Any]) -> Interaction:
-    """The interaction that a row of the table, or one made by `to_row`, holds."""
+    """The interaction that a row of the table holds."""
     return from_columns(dict(zip(COLUMNS, (getattr(row, name) for name in COLUMNS), strict=True)))
 
 

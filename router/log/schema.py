@@ -1,7 +1,7 @@
 """The tables of the log, and the numbered migrations that make them, on SQLite and PostgreSQL alike.
 
 clock               one row: `seq` of the newest interaction, `rev` of the newest change, `rebuilds` (how often rows
-                    were taken out), `store_id` (which database this is). Every write ticks it first.
+                    were taken out), `store_id` (which database this is). Every change of `interactions` moves it on.
 interactions        one row per finished request; `rev` is the clock's rev of its last change.
 started             requests that have begun and not ended; what is left here by a dead process becomes `interrupted`.
 template_versions   the text of every template version that was ever used.

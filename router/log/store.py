@@ -158,10 +158,8 @@ class LogStore(LogReader):
     def rate(self, prompt_id: str, rating: int | None) -> None:
         """Set the rating of an interaction, 1 to 5, over any earlier one; None withdraws it. Durable on return.
 
-        Raises ValueError for another rating, UnknownPrompt, LogUnavailable.
+        Raises UnknownPrompt, LogUnavailable.
         """
-        if rating is not None and (type(rating) is not int or not 1 <= rating <= 5):
-            raise ValueError(f"A rating is a whole number from 1 to 5, not {rating!r}.")
         with self._writing:
             if self._pending.rate(prompt_id, rating):
                 return
@@ -203,6 +201,11 @@ class LogStore(LogReader):
             except LogUnavailable as error:
                 if not isinstance(error.__cause__, Timeout):
                     raise
+
+    def owns(self, path: Path) -> bool:
+        """Whether a file is one of the log's own: the database, or one of the two files."""
+        own = [*self._database.files, *(self._log_dir / name for name in ("prompts.json", "prompts.csv"))]
+        return path.resolve() in {one.resolve() for one in own}
 
     def flush(self) -> None:
         """Write what waits in memory and bring both files up to date now. Raises LogUnavailable."""

@@ -1,4 +1,4 @@
-"""Every change of the table: one short transaction each, which first ticks the clock."""
+"""Every change of the tables: one transaction each. One that changes `interactions` first takes the clock's lock."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class Writer:
         """Log the requests that dead processes had begun, as `interrupted`."""
 
         def log_abandoned(connection: sa.Connection) -> None:
-            _tick(connection, new_rows=0)
+            connection.execute(_LOCK)
             for record in abandoned(connection):
                 _insert(connection, record)
 
@@ -124,7 +124,7 @@ class Writer:
 
     def probe(self) -> None:
         """Find out whether the database can be written."""
-        self._transaction(lambda connection: _tick(connection, new_rows=0))
+        self._transaction(lambda connection: connection.execute(_LOCK))
 
     def _transaction(self, work: Callable[[sa.Connection], Result], *, many: bool = False) -> Result:
         try:
@@ -174,10 +174,10 @@ def _insert(connection: sa.Connection, record: Record) -> None:
 
 def _replace_presumed(connection: sa.Connection, record: Record) -> None:
     """Put a finished interaction where its request had been given up for dead, and have the files built anew."""
-    _tick(connection, new_rows=0)
+    connection.execute(_LOCK)
     column = interactions.c
     presumed = interactions.delete().where(column.prompt_id == record.prompt_id, column.error == CUT_SHORT)
     found = connection.execute(presumed.returning(column.rating)).first()
     if found is not None:
-        connection.execute(clock.update().values(rebuilds=clock.c.rebuilds + 1))
+        connection.execute(_TAKE_OUT)
         _insert(connection, replace(record, columns={**record.columns, "rating": found.rating}))

@@ -74,8 +74,8 @@ def as_cell(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     if not isinstance(value, str):
         return str(value)
-    guarded = "'" + value if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
-    return guarded.replace("\r\n", "\n").replace("\r", "\n")
+    text = value.replace("\r\n", "\n").replace("\r", "\n")
+    return "'" + text if text.startswith(("=", "+", "-", "@", "\t", "\n")) else text
 
 
 def assert_files_equal_table(store: LogStore, log_dir: Path) -> None:

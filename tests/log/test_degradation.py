@@ -69,7 +69,6 @@ _FULL_DISK = """
 import resource, sys
 from pathlib import Path
 from router.log.store import LogStore
-from tests.postgresql import empty_schema
 from tests.log.support import assert_files_equal_table, made_up, wait_until
 
 log_dir = Path(sys.argv[1])

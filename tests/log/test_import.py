@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,14 @@ _HOSTILE = [
     "'=not a formula",
     "-1\u2028\x85\x0b\x1c",
     "@" * 200_000,
+    "\rbegins anew",
+    "\r\n=1+1",
     "😀 東京 \ud800\0",
 ]
+
+
+def _lf(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _write(path: Path, rows: list[dict[str, Any]]) -> Path:
@@ -62,10 +68,12 @@ def test_a_log_with_hostile_content_is_imported_as_it_was(
         expected = [row.interaction for row in other.rows()]
     done = command("import", elsewhere / name)
     assert (done.code, done.said) == (0, "")
-    assert done.out == b"Imported 7 interactions, skipped 0 that were there, 0 bad rows.\n"
+    assert done.out == b"Imported 9 interactions, skipped 0 that were there, 0 bad rows.\n"
     store = open_store()
-    if name == "prompts.csv":  # which loses the ' that a text had of its own before a formula
-        expected[3] = made_up(**{**asdict(expected[3]), "prompt": "=not a formula", "system": "=not a formula"})
+    texts = ("prompt", "response", "system")
+    if name == "prompts.csv":  # which loses the ' that a text had of its own before a formula, and knows one line end
+        expected[3] = replace(expected[3], prompt="=not a formula", system="=not a formula")
+        expected = [replace(row, **{name: _lf(getattr(row, name)) for name in texts}) for row in expected]
     assert [row.interaction for row in store.rows()] == expected
     assert_files_equal_table(store, tmp_path)
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +12,6 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from router.log import schema
 from router.log.interaction import COLUMNS
 from router.log.store import LogStore
 from tests.log.support import assert_files_equal_table, in_csv, in_json, made_up, wait_until
@@ -110,8 +110,8 @@ def test_a_deleted_file_comes_back(store: LogStore, tmp_path: Path) -> None:
     store.append(made_up())
     store.flush()
     for path in tmp_path.glob("*prompts.json*"):
-        path.unlink()
-    (tmp_path / "prompts.csv").unlink()
+        path.unlink(missing_ok=True)  # the follower may just be renaming it
+    (tmp_path / "prompts.csv").unlink(missing_ok=True)
     store.flush()
     assert_files_equal_table(store, tmp_path)
 
@@ -164,21 +164,13 @@ def test_files_that_someone_else_put_there_are_kept(tmp_path: Path) -> None:
     assert in_json(tmp_path) == []
 
 
-def test_rows_taken_out_of_the_table_leave_the_files_when_the_epoch_moves(store: LogStore, tmp_path: Path) -> None:
-    rows = [made_up() for _ in range(4)]
-    for one in rows:
-        store.append(one)
-    store.flush()
-    with store._database.writing() as connection:
-        connection.execute(
-            schema.clock.update().values(rev=schema.clock.c.rev + 1, rebuilds=schema.clock.c.rebuilds + 1)
-        )
-        connection.execute(schema.interactions.delete().where(schema.interactions.c.prompt_id == rows[1].prompt_id))
-    store.flush()
-    assert [row["prompt_id"] for row in in_json(tmp_path)] == [rows[n].prompt_id for n in (0, 2, 3)]
-    store.append(made_up())
-    store.flush()
-    assert_files_equal_table(store, tmp_path)
+def test_a_copy_rests_after_a_swap_so_that_who_has_just_opened_it_can_read_it(store: LogStore, tmp_path: Path) -> None:
+    swapped = []
+    for _ in range(3):
+        store.append(made_up())
+        store.flush()
+        swapped.append((tmp_path / ".prompts.json.state").stat().st_mtime)
+    assert min(later - earlier for earlier, later in pairwise(swapped)) >= 0.1
 
 
 def test_files_follow_a_table_that_was_restored_from_a_backup(sqlite_store: LogStore, tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ _FORKS = """
 import os, sys
 from pathlib import Path
 from router.log.store import LogStore
-from tests.log.support import made_up
+from tests.log.support import in_json, made_up, wait_until
 
 store = LogStore(Path(sys.argv[1]), sys.argv[2] or None)
 store.append(made_up(prompt_id="before"))
@@ -86,7 +86,7 @@ for number in range(20):
     store.keep(one.prompt_id)
     store.append(one)
 assert store.status().ok, store.status()
-store.flush()
+wait_until(lambda: f"{who}-19" in {row["prompt_id"] for row in in_json(Path(sys.argv[1]))}, within_s=10)
 if child:
     assert os.waitpid(child, 0)[1] == 0
     store.close()

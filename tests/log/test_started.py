@@ -116,3 +116,14 @@ def test_a_database_of_the_first_version_is_upgraded_and_keeps_everything(
     stores[0].append(new)
     stores[0].flush()
     assert_files_equal_table(stores[0], tmp_path)
+
+
+def test_what_expires_while_the_log_is_open_is_given_up_too(store: LogStore) -> None:
+    one = made_up(prompt_id="gone")
+    store.begin(one, None, lasts_s=60)
+    store.keep("gone")
+    with store._database.writing() as connection:
+        connection.execute(schema.started.update().values(host="another-host", expires="2026-10-01"))
+    store._next_recovery = 0.0
+    wait_until(lambda: store.count() == 1, within_s=5)
+    assert store.get("gone").status == "interrupted"
