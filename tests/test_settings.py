@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+import shutil
 import traceback
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -10,8 +12,10 @@ import pytest
 from router import Settings, SettingsError
 from router.lifeline import Timeouts
 from router.settings import Secret
+from tests.conftest import ENVIRONMENT
 
 KEY = "gsk_0123456789abcdef"
+REPOSITORY = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize(
@@ -170,3 +174,20 @@ def test_no_way_of_printing_settings_shows_a_key() -> None:
 def test_a_setting_cannot_be_changed_afterwards() -> None:
     with pytest.raises(AttributeError):
         Settings().groq_model = "another"  # type: ignore[misc]
+
+
+def test_the_readme_and_the_example_name_every_variable_and_no_other() -> None:
+    table = REPOSITORY.joinpath("README.md").read_text().partition("| variable |")[2].partition("\n\n")[0]
+    in_readme = [name for row in table.splitlines() for name in re.findall(r"`([A-Z][A-Z_]+)`", row.split("|")[1])]
+    example = REPOSITORY.joinpath(".env.example").read_text()
+    in_example = set(re.findall(r"^(?:# )?([A-Z][A-Z_]+)=", example, re.M)) - {
+        "POSTGRES_PASSWORD"
+    }  # compose.yaml's own
+    assert set(in_readme) == in_example == set(ENVIRONMENT)
+
+
+def test_the_example_is_what_holds_without_it(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LOG_DIR")
+    plain = Settings.from_env()
+    shutil.copy(REPOSITORY / ".env.example", workdir / ".env")
+    assert Settings.from_env() == plain
