@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable
 
-from router.errors import ProviderError
 from router.lifeline import Lifeline, Timeouts
 from router.providers.base import Provider
 
@@ -38,7 +37,7 @@ class ModelLists:
     def _ask(self, provider: Provider) -> None:
         try:
             found = provider.list_models(Lifeline(self._timeouts))
-        except ProviderError as error:
+        except Exception as error:  # whatever a list may hold; frames of a provider hold its key, so only its type
             _logger.info("the models of %s could not be listed: %s", provider.label, type(error).__name__)
             return
         with self._lock:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,6 +21,7 @@ from router.log.interaction import Interaction
 from router.options import Options, check_names, check_sampling, plain_variables
 from router.providers.base import Provider
 from router.providers.http import HttpClient
+from router.providers.quoting import hide_keys
 from router.recording import Log, Recording
 from router.settings import Settings
 from router.templates import TemplateStore
@@ -30,8 +30,6 @@ from router.types import Answer, Message, Request
 
 if TYPE_CHECKING:
     from router.log.store import LogStore
-
-_LOOKS_LIKE_A_KEY = re.compile(r"\b(gsk_|AIza|sk-)[\w-]{12,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,9 +299,7 @@ class Router:
 
     def _scrub(self, text: str) -> str:
         """The text without any key, should a provider have quoted one."""
-        for secret in self._secrets:
-            text = text.replace(secret, "[secure]")
-        return _LOOKS_LIKE_A_KEY.sub("[secure]", text)
+        return hide_keys(text, *self._secrets)
 
 
 def shared_router() -> Router:

@@ -53,7 +53,7 @@ class Usage:
         """What a provider reported, or None when that cannot be a number of tokens."""
         prompt = 0 if prompt_tokens is None else prompt_tokens
         completion = 0 if completion_tokens is None else completion_tokens
-        if not (isinstance(prompt, int) and isinstance(completion, int)):
+        if type(prompt) is not int or type(completion) is not int:  # so True and False are none either
             return None
         if min(prompt, completion) < 0 or max(prompt, completion) > MAX_TOKENS or not (prompt or completion):
             return None

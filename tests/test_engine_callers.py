@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from router import Router
+from router import Router, RouterError
 from router.lifeline import Timeouts
 from tests.faults.behaviours import Behaviour, Reply
 from tests.faults.faults import Fault
@@ -89,6 +89,18 @@ def test_ctrl_c_is_logged_as_a_stop_and_says_nothing_about_the_provider(routing:
         list(stream)
     assert (stream.answer.status, stream.answer.text) == ("stopped", "One ")
     assert routing.log.row.status == "stopped"
+    assert router.cooling() == []
+
+
+def test_a_router_that_was_closed_says_so(routing: Routing) -> None:
+    router = routing()
+    opened_before = router.stream("Before.")
+    router.close()
+    with pytest.raises(RouterError, match="router is closed"):
+        list(opened_before)
+    with pytest.raises(RouterError, match="router is closed"):
+        router.chat("After.")
+    assert routing.sent() == (0, 0)
     assert router.cooling() == []
 
 

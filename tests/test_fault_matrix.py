@@ -139,6 +139,24 @@ def test_every_fault_ends_as_promised(
         assert faults.requests.count(other) == 1
 
 
+SAID = Reply("one two", done=False)
+
+
+@pytest.mark.parametrize("how", ["chat", "stream"])
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("fault", [Fault.cut(3, reply=SAID), Fault.hang(3, reply=SAID)], ids=["cut", "hang"])
+def test_an_answer_that_has_its_finish_reason_is_complete_whatever_follows(
+    routing: Routing, faults: FaultServer, provider: str, fault: Behaviour, how: str
+) -> None:
+    error, seconds = run(routing, provider, Case(fault, KIND.INTERRUPTED), how)
+    assert error is None
+    assert seconds < DEADLINE + SLACK
+    row = routing.log.row
+    assert (row.status, row.response, row.finish_reason) == ("ok", "one two", "stop")
+    assert (row.token_count, row.token_source) == (sum(SAID.usage or ()), "provider")
+    assert len(faults.requests) == 1
+
+
 def _table() -> None:
     import tempfile
     from pathlib import Path

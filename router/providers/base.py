@@ -35,7 +35,9 @@ class Provider(Protocol):
     def stream(self, request: Request, lifeline: Lifeline) -> Generator[Delta]:
         """Send the request and yield the answer as it comes.
 
-        The last text is followed by a `Delta` with a `finish_reason`; ending without one means it was cut.
+        A `Delta` brings the `finish_reason` as soon as the provider gives it, unless its own is no name. What follows
+        is usage at most: a cut after that costs nothing.
+        An answer that was cut ends in a ProviderError.
         Raises ProviderError for every failure. Closing the iterator ends the upstream request.
         Raises Cancelled when the lifeline was cut.
         """

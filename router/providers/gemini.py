@@ -12,14 +12,15 @@ import re
 import threading
 import warnings
 from collections.abc import Generator
+from concurrent.futures import Future
 from contextlib import ExitStack
-from functools import cached_property
+from functools import partial
 
 import httpx
 
-from router.errors import ErrorKind, NotConfigured
+from router.errors import ErrorKind, NotConfigured, ProviderError
 from router.lifeline import Lifeline
-from router.providers.failure import refused
+from router.providers.failure import Cause, refused
 from router.providers.gemini_rest import NAME, list_models, missing_key, model_id, payload, read, refusal, responses
 from router.providers.http import HttpClient
 from router.settings import Secret
@@ -38,8 +39,9 @@ class GeminiSdk:
         self._url = url
         self._key = key
         self._http = http
+        self._loading: Future[_Client] = Future()
         if key is not None:
-            threading.Thread(target=lambda: self._client, name="router-import-google", daemon=True).start()
+            threading.Thread(target=self._load, args=(key,), name="router-import-google", daemon=True).start()
 
     def problem(self) -> NotConfigured | None:
         """Without a key there is nothing to try."""
@@ -47,25 +49,45 @@ class GeminiSdk:
 
     def stream(self, request: Request, lifeline: Lifeline) -> Generator[Delta]:
         """See `Provider.stream`."""
+        self._await_import(lifeline)
         with ExitStack() as upstream:
-            yield from read(responses(self._client.send(request, lifeline, upstream)))
+            yield from read(responses(self._client.send(request, lifeline, upstream)), self._key)
 
     def list_models(self, lifeline: Lifeline) -> tuple[str, ...]:
         """See `Provider.list_models`."""
         assert self._key is not None, "asked only when problem() is None"
         return list_models(self._url, self._key, self._http, lifeline)
 
-    @cached_property
+    @property
     def _client(self) -> _Client:
-        with _import_lock:
-            return _Client(self._url, self._key, self._http)
+        return self._loading.result()
+
+    def _load(self, key: Secret) -> None:
+        try:
+            with _import_lock:
+                self._loading.set_result(_Client(self._url, key, self._http))
+        except Exception as error:  # whatever it is, it is raised again in the thread that waits
+            self._loading.set_exception(error)
+
+    def _await_import(self, lifeline: Lifeline) -> None:
+        if not self._loading.done():
+            ended = threading.Event()
+            self._loading.add_done_callback(lambda _: ended.set())
+            lifeline.attach(ended.set)
+            try:
+                in_time = ended.wait(lifeline.remaining())
+            finally:
+                lifeline.detach()
+            if not in_time:
+                why = f"{lifeline.describe_deadline()}: google-generativeai was still being imported"
+                raise ProviderError(NAME, ErrorKind.TIMEOUT, why)
 
 
 _import_lock = threading.Lock()
 
 
 class _Client:
-    def __init__(self, url: str, key: Secret | None, http: HttpClient) -> None:
+    def __init__(self, url: str, key: Secret, http: HttpClient) -> None:
         # At import the library announces that its support has ended (the README says so too) and, years ahead, that of
         # this Python version.
         for package in ("google.generativeai", "google.api_core"):
@@ -79,13 +101,12 @@ class _Client:
 
         self._types = generativelanguage
         self._parse_error = ParseError
-        assert key is not None, "problem() says so before anything is sent"
         options = ClientOptions(api_key=key.reveal(), api_endpoint=url)
         self._service = generativelanguage.GenerativeServiceClient(transport="rest", client_options=options)
         session = self._service.transport._session  # type: ignore[attr-defined]  # the REST transport has one
         session._max_refresh_attempts = 0  # a refused key stays refused
         session.trust_env = False  # proxies are httpx's business
-        self._adapter = HttpxAdapter(NAME, http, refusal)
+        self._adapter = HttpxAdapter(NAME, http, partial(refusal, key))
         session.mount("http://", self._adapter)
         session.mount("https://", self._adapter)
 
@@ -94,7 +115,7 @@ class _Client:
             message = self._types.GenerateContentRequest.from_json(json.dumps(payload(request)))
         except self._parse_error as error:
             # The library's types are narrower than JSON: max_tokens has 32 bits, for example.
-            raise refused(NAME, ErrorKind.BAD_REQUEST, None, str(error)) from None
+            raise refused(NAME, Cause.REQUEST, None, str(error), None) from None
         message.model = f"models/{model_id(request)}"
         with self._adapter.sending(lifeline, upstream) as sent:
             self._service.stream_generate_content(message, retry=None, timeout=None)

@@ -10,38 +10,32 @@ import re
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import httpx
 
-from router.errors import ErrorKind, NotConfigured, ProviderError
+from router.errors import NotConfigured, ProviderError
 from router.lifeline import Lifeline
-from router.providers.failure import interrupted, malformed, no_endpoint, refused
-from router.providers.http import HttpClient, duration, read_body, retry_after, sse_events
+from router.providers.failure import Cause, cause_of, interrupted, malformed, refused
+from router.providers.http import HttpClient, duration, parse, read_body, retry_after, sse_events
+from router.providers.quoting import as_name
 from router.settings import Secret
 from router.types import Delta, Request, Usage
 
 NAME = "gemini"
-_KINDS = {
-    "UNAUTHENTICATED": ErrorKind.AUTHENTICATION,
-    "PERMISSION_DENIED": ErrorKind.AUTHENTICATION,
-    "NOT_FOUND": ErrorKind.MODEL_NOT_FOUND,
-    "RESOURCE_EXHAUSTED": ErrorKind.RATE_LIMITED,
-    "UNAVAILABLE": ErrorKind.OVERLOADED,
-    "INTERNAL": ErrorKind.SERVER_ERROR,
-    "DEADLINE_EXCEEDED": ErrorKind.TIMEOUT,
-}
-_STATUSES = {
-    401: ErrorKind.AUTHENTICATION,
-    403: ErrorKind.AUTHENTICATION,
-    404: ErrorKind.MODEL_NOT_FOUND,
-    408: ErrorKind.TIMEOUT,
-    413: ErrorKind.CONTEXT_TOO_LONG,
-    429: ErrorKind.RATE_LIMITED,
-    503: ErrorKind.OVERLOADED,
-    504: ErrorKind.TIMEOUT,
+_CODES = {
+    "UNAUTHENTICATED": Cause.KEY,
+    "PERMISSION_DENIED": Cause.KEY,
+    "FAILED_PRECONDITION": Cause.ACCOUNT,  # no service in this country, or none without billing
+    "NOT_FOUND": Cause.MODEL,
+    "RESOURCE_EXHAUSTED": Cause.RATE,
+    "UNAVAILABLE": Cause.LOAD,
+    "INTERNAL": Cause.SERVER,
+    "DEADLINE_EXCEEDED": Cause.WAIT,
 }
 _TOO_LONG = re.compile(r"token count|exceeds the maximum number of tokens|too long", re.I)
+_NO_FINISH = (None, "", "FINISH_REASON_UNSPECIFIED")
 _FINISH = {"STOP": "stop", "MAX_TOKENS": "length"}
 _BLOCKED = {"SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE"}
 
@@ -77,19 +71,20 @@ class GeminiRest:
         url = f"{self.url}/v1beta/models/{model_id(request)}:streamGenerateContent?alt=sse"
         headers = {"x-goog-api-key": self.key.reveal(), "Content-Type": "application/json"}
         body = json.dumps(payload(request)).encode()
-        with self.http.request(NAME, "POST", url, headers, body, lifeline, refusal) as response:
-            yield from read(responses(response))
+        refuse = partial(refusal, self.key)
+        with self.http.request(NAME, "POST", url, headers, body, lifeline, refuse) as response:
+            yield from read(responses(response), self.key)
 
 
 def responses(response: httpx.Response) -> Iterator[dict[str, Any]]:
     """GenerateContentResponse objects in JSON form, from server-sent events, or from the JSON of a server without."""
     try:
         if response.headers.get("content-type", "").startswith("application/json"):
-            whole = json.loads(read_body(NAME, response))
+            whole = parse(read_body(NAME, response))
             yield from whole if isinstance(whole, list) else [whole]
             return
         for event in sse_events(NAME, response):
-            yield json.loads(event)
+            yield parse(event)
     except ValueError:
         raise malformed(NAME, "something that is not JSON") from None
 
@@ -97,13 +92,14 @@ def responses(response: httpx.Response) -> Iterator[dict[str, Any]]:
 def list_models(url: str, key: Secret, http: HttpClient, lifeline: Lifeline) -> tuple[str, ...]:
     """The models that can generate content, by either backend. Raises ProviderError, and Cancelled."""
     headers = {"x-goog-api-key": key.reveal()}
-    with http.request(NAME, "GET", f"{url}/v1beta/models?pageSize=1000", headers, None, lifeline, refusal) as response:
+    address, refuse = f"{url}/v1beta/models?pageSize=1000", partial(refusal, key)
+    with http.request(NAME, "GET", address, headers, None, lifeline, refuse) as response:
         try:
-            listed = json.loads(read_body(NAME, response))["models"]
+            listed = parse(read_body(NAME, response))["models"]
             able = [one["name"] for one in listed if "generateContent" in one.get("supportedGenerationMethods", ())]
         except (ValueError, KeyError, TypeError, AttributeError):
             raise malformed(NAME, "something that is not a list of models") from None
-    return tuple(sorted(str(name).removeprefix("models/") for name in able))
+    return tuple(sorted(name.removeprefix("models/") for given in able if (name := as_name(given, key))))
 
 
 def missing_key(key: Secret | None) -> NotConfigured | None:
@@ -117,7 +113,7 @@ def model_id(request: Request) -> str:
     """The model's id as it stands in the address. Raises ProviderError for one that would change the address."""
     name = request.model.removeprefix("models/")
     if not re.fullmatch(r"[\w.-]+", name, re.ASCII):
-        raise refused(NAME, ErrorKind.MODEL_NOT_FOUND, None, f"{name!r} cannot be the id of a model")
+        raise refused(NAME, Cause.MODEL, None, f"{name!r} cannot be the id of a model", None)
     return name
 
 
@@ -143,72 +139,73 @@ def payload(request: Request) -> dict[str, Any]:
     return body
 
 
-def read(responses: Iterator[dict[str, Any]]) -> Iterator[Delta]:
-    """Deltas from GenerateContentResponse objects in JSON form.
+def read(responses: Iterator[dict[str, Any]], key: Secret | None) -> Iterator[Delta]:
+    """Deltas from GenerateContentResponse objects in JSON form. key: the one that was sent, and may be quoted.
 
     Raises ProviderError when the content was blocked, an error came in the stream, or it ended without a finish reason.
     """
     usage: Usage | None = None
-    finish_reason = ""
+    finished = False
     for response in responses:
         if not isinstance(response, dict):
             raise malformed(NAME, "something that is not a JSON object")
         if response.get("error"):
-            raise failure(None, response["error"])
+            raise _failure(None, response["error"], key)
         blocked = (response.get("promptFeedback") or {}).get("blockReason")
         if blocked and blocked != "BLOCK_REASON_UNSPECIFIED":
-            raise refused(NAME, ErrorKind.CONTENT_BLOCKED, None, str(blocked))
+            raise refused(NAME, Cause.BLOCKED, None, str(blocked), key)
         usage = _usage(response.get("usageMetadata")) or usage
-        for candidate in (response.get("candidates") or ())[:1]:
+        for candidate in (response.get("candidates") or [{}])[:1]:
             parts = (candidate.get("content") or {}).get("parts") or ()
-            yield Delta("".join(part.get("text") or "" for part in parts if not part.get("thought")))
-            finish_reason = _finish_reason(candidate) or finish_reason
-    if finish_reason in _BLOCKED:
-        raise refused(NAME, ErrorKind.CONTENT_BLOCKED, None, finish_reason)
-    if not finish_reason:
+            text = "".join(part.get("text") or "" for part in parts if not part.get("thought"))
+            reason = candidate.get("finishReason")
+            finished = finished or reason not in _NO_FINISH
+            name = None if reason in _NO_FINISH else as_name(reason, key)
+            if name in _BLOCKED:
+                raise refused(NAME, Cause.BLOCKED, None, name, key)
+            # Until then the usage counts only a part.
+            yield Delta(text, usage if finished else None, _FINISH.get(name, name.lower()) if name else None)
+    if not finished:
         raise interrupted(NAME, "no finish reason")
-    yield Delta(usage=usage, finish_reason=_FINISH.get(finish_reason, finish_reason.lower()))
 
 
-def _finish_reason(candidate: dict[str, Any]) -> str:
-    reason = str(candidate.get("finishReason") or "")
-    return "" if reason == "FINISH_REASON_UNSPECIFIED" else reason
-
-
-def _usage(metadata: dict[str, Any] | None) -> Usage | None:
+def _usage(metadata: object) -> Usage | None:
     """Thinking is billed as output; the SDK's types know it only as what is missing from the total."""
+    if not isinstance(metadata, dict):
+        return None
     names = ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "totalTokenCount")
-    counts = [(metadata or {}).get(name) or 0 for name in names]
-    if any(type(count) is not int for count in counts):
+    counts = [0 if metadata.get(name) is None else metadata[name] for name in names]
+    if any(type(count) is not int or count < 0 for count in counts):
         return None
     prompt, answer, thoughts, total = counts
     return Usage.reported(prompt, max(answer + thoughts, total - prompt))
 
 
-def refusal(status: int, headers: httpx.Headers, body: bytes) -> ProviderError:
+def refusal(key: Secret, status: int, headers: httpx.Headers, body: bytes) -> ProviderError:
     """What a response other than 200 means. A streaming call gets its error inside a JSON array."""
     try:
-        value = json.loads(body)
-        details = (value[0] if isinstance(value, list) else value)["error"]
+        value = parse(body)
+        error = (value[0] if isinstance(value, list) else value)["error"]
     except (ValueError, KeyError, TypeError, IndexError):
-        details = {}
-    return failure(status, details, retry_after(headers.get("retry-after"), time.time()))
+        error = None
+    return _failure(status, error, key, retry_after(headers.get("retry-after"), time.time()))
 
 
-def failure(status: int | None, details: object, wait: float | None = None) -> ProviderError:
-    """What an error object means, by its reason, its status name, or the HTTP status."""
-    error = details if isinstance(details, dict) else {"message": str(details)}
-    said = str(error.get("message") or "").strip()
-    if status is not None and (300 <= status < 400 or (status == 404 and not said)):
-        return no_endpoint(NAME, status)
-    kind = _KINDS.get(str(error.get("status"))) or _STATUSES.get(status or 0)
-    notes = error.get("details")
+def _failure(status: int | None, error: object, key: Secret | None, wait: float | None = None) -> ProviderError:
+    """What an error means, by its reason, its status name, or the HTTP status, which in a stream is its code."""
+    details = error if isinstance(error, dict) else {"message": error}
+    said = str(details.get("message") or "").strip()
+    code = status if status is not None else details.get("code")
+    cause = _CODES.get(str(details.get("status"))) or cause_of(
+        code if isinstance(code, int) else None, explained=bool(error)
+    )
+    notes = details.get("details")
     for note in notes if isinstance(notes, list) else ():
         if isinstance(note, dict):
             if note.get("reason") == "API_KEY_INVALID":
-                kind = ErrorKind.AUTHENTICATION
+                cause = Cause.KEY
             delay = duration(str(note.get("retryDelay")))
             wait = delay if delay is not None else wait
-    if kind is None and (error.get("status") == "INVALID_ARGUMENT" or (status is not None and 400 <= status < 500)):
-        kind = ErrorKind.CONTEXT_TOO_LONG if _TOO_LONG.search(said) else ErrorKind.BAD_REQUEST
-    return refused(NAME, kind or ErrorKind.SERVER_ERROR, status, said, wait)
+    if cause is Cause.REQUEST and _TOO_LONG.search(said):
+        cause = Cause.TOO_LONG
+    return refused(NAME, cause, status, said, key, wait)

@@ -15,32 +15,31 @@ from typing import Any
 
 import httpx
 
-from router.errors import ErrorKind, NotConfigured, ProviderError
+from router.errors import NotConfigured, ProviderError
 from router.lifeline import Lifeline
-from router.providers.failure import interrupted, malformed, no_endpoint, refused
-from router.providers.http import HttpClient, duration, read_body, retry_after, sse_events
+from router.providers.failure import Cause, cause_of, interrupted, malformed, refused
+from router.providers.http import HttpClient, duration, parse, read_body, retry_after, sse_events
+from router.providers.quoting import as_name
 from router.settings import Secret, Settings
 from router.types import Delta, Request, Usage
 
 _CODES = {
-    "invalid_api_key": ErrorKind.AUTHENTICATION,
-    "model_not_found": ErrorKind.MODEL_NOT_FOUND,
-    "model_decommissioned": ErrorKind.MODEL_NOT_FOUND,
-    "context_length_exceeded": ErrorKind.CONTEXT_TOO_LONG,
-    "content_filter": ErrorKind.CONTENT_BLOCKED,
-    "content_policy_violation": ErrorKind.CONTENT_BLOCKED,
-    "rate_limit_exceeded": ErrorKind.RATE_LIMITED,
+    "invalid_api_key": Cause.KEY,
+    "organization_restricted": Cause.ACCOUNT,
+    "model_terms_required": Cause.TERMS,
+    "model_not_found": Cause.MODEL,
+    "model_decommissioned": Cause.MODEL,
+    "context_length_exceeded": Cause.TOO_LONG,
+    "content_filter": Cause.BLOCKED,
+    "content_policy_violation": Cause.BLOCKED,
+    "rate_limit_exceeded": Cause.RATE,
 }
 _STATUSES = {
-    401: ErrorKind.AUTHENTICATION,
-    403: ErrorKind.AUTHENTICATION,
-    404: ErrorKind.MODEL_NOT_FOUND,
-    408: ErrorKind.TIMEOUT,
-    429: ErrorKind.RATE_LIMITED,
-    498: ErrorKind.OVERLOADED,  # GROQ's own: no capacity in the flex tier
-    503: ErrorKind.OVERLOADED,
-    504: ErrorKind.TIMEOUT,
+    # The code says rate_limit_exceeded for a prompt larger than the limit of a minute: waiting is no help.
+    413: Cause.TOO_LONG,
+    498: Cause.LOAD,  # no capacity in the flex tier
 }
+"""Of GROQ's own meaning, whatever the code says."""
 _NOT_FOR_CHAT = re.compile(r"whisper|tts|orpheus|embed|guard|safeguard|rerank|image", re.I)
 _TOO_LONG = re.compile(r"context (length|window)|too long|reduce (the|your) (length|message)", re.I)
 
@@ -93,78 +92,77 @@ class ChatCompletions:
             listed = self._parse(read_body(self.name, response).decode(errors="replace")).get("data")
         if not isinstance(listed, list):
             raise malformed(self.name, "something that is not a list of models")
-        ids = [str(entry.get("id")) for entry in listed if isinstance(entry, dict) and entry.get("active", True)]
+        active = [entry.get("id") for entry in listed if isinstance(entry, dict) and entry.get("active", True)]
+        ids = [one for given in active if (one := as_name(given, self.key))]
         return tuple(sorted(one for one in ids if not _NOT_FOR_CHAT.search(one)))
 
     def _chunks(self, response: httpx.Response) -> Iterator[Delta]:
-        usage: Usage | None = None
-        finish_reason: str | None = None
-        some_text = False
+        finished = some_text = False
         for event in sse_events(self.name, response, last="[DONE]"):
             if event == "[DONE]":
-                # Some compatible servers give no finish_reason and mean this.
-                finish_reason = finish_reason or ("stop" if some_text else None)
+                if some_text and not finished:
+                    finished = True
+                    yield Delta(finish_reason="stop")  # some compatible servers give none and mean this
                 break
             chunk = self._parse(event)
-            usage = _usage(chunk) or usage
-            for choice in chunk.get("choices") or ():
-                finish_reason = choice.get("finish_reason") or finish_reason
+            usage = _usage(chunk)
+            choices: list[dict[str, Any]] = chunk.get("choices") or [{}]
+            for choice in choices:
                 text = (choice.get("delta") or {}).get("content") or ""
                 some_text = some_text or bool(text)
+                reason = choice.get("finish_reason")
+                finished = finished or bool(reason)
                 # Without text it is reasoning or a role: never shown, but a sign of life.
-                yield Delta(text)
-        yield self._end(finish_reason, usage, some_text)
+                yield Delta(text, usage, self._finish_reason(reason))
+        if not finished:
+            raise interrupted(self.name, "no finish reason")
 
     def _completion(self, response: httpx.Response) -> Iterator[Delta]:
         """The whole answer at once, from a server that does not stream."""
         completion = self._parse(read_body(self.name, response).decode(errors="replace"))
         choice = (completion.get("choices") or [{}])[0]
-        text = (choice.get("message") or {}).get("content") or ""
-        yield Delta(text)
-        yield self._end(choice.get("finish_reason"), _usage(completion), bool(text))
+        text, reason = (choice.get("message") or {}).get("content") or "", choice.get("finish_reason")
+        yield Delta(text, _usage(completion), self._finish_reason(reason))
+        if not reason:
+            raise interrupted(self.name, "no finish reason")
 
     def _parse(self, text: str) -> dict[str, Any]:
         try:
-            value = json.loads(text)
+            value = parse(text)
         except ValueError:
             value = None
         if not isinstance(value, dict):
             raise malformed(self.name, "something that is not a JSON object")
-        error = value.get("error") or (value.get("x_groq") or {}).get("error")
+        error = value.get("error") or _object(value.get("x_groq")).get("error")
         if error:
-            raise self._failure(None, error if isinstance(error, dict) else {"message": str(error)}, None)
+            raise self._failure(None, error, None)
         return value
 
-    def _end(self, finish_reason: str | None, usage: Usage | None, some_text: bool) -> Delta:
-        if finish_reason is None:
-            raise interrupted(self.name, "no finish reason")
-        if finish_reason == "content_filter" and not some_text:
-            raise refused(self.name, ErrorKind.CONTENT_BLOCKED, None, "")
-        return Delta(usage=usage, finish_reason=finish_reason)
+    def _finish_reason(self, said: object) -> str | None:
+        if said == "content_filter":
+            raise refused(self.name, Cause.BLOCKED, None, "", self.key)
+        return as_name(said, self.key)
 
     def _refused(self, status: int, headers: httpx.Headers, body: bytes) -> ProviderError:
         try:
-            details = json.loads(body)["error"]
-        except (ValueError, KeyError, TypeError):
-            details = {}
-        if not isinstance(details, dict):
-            details = {"message": str(details)}
-        return self._failure(status, details, _wait(status, headers))
+            error = _object(parse(body)).get("error")
+        except ValueError:
+            error = None
+        return self._failure(status, error, _wait(status, headers))
 
-    def _failure(self, status: int | None, details: dict[str, Any], wait: float | None) -> ProviderError:
+    def _failure(self, status: int | None, error: object, wait: float | None) -> ProviderError:
         """What a failure means: by its error code, else by its status, else (in a stream) a server error."""
+        details = error if isinstance(error, dict) else {"message": error}
         said = str(details.get("message") or "").strip()
-        kind = (
-            _CODES.get(str(details.get("code"))) or _CODES.get(str(details.get("type"))) or _STATUSES.get(status or 0)
+        cause = (
+            _STATUSES.get(status or 0)
+            or _CODES.get(str(details.get("code")))
+            or _CODES.get(str(details.get("type")))
+            or cause_of(status, explained=bool(error))
         )
-        if status is not None and (300 <= status < 400 or (status == 404 and not said)):
-            return no_endpoint(self.name, status)
-        if status == 413:
-            # GROQ's code says rate_limit_exceeded for a prompt larger than the limit of a minute: waiting is no help.
-            kind = ErrorKind.CONTEXT_TOO_LONG
-        if kind is None and status is not None and 400 <= status < 500:
-            kind = ErrorKind.CONTEXT_TOO_LONG if _TOO_LONG.search(said) else ErrorKind.BAD_REQUEST
-        return refused(self.name, kind or ErrorKind.SERVER_ERROR, status, said, wait)
+        if cause is Cause.REQUEST and _TOO_LONG.search(said):
+            cause = Cause.TOO_LONG
+        return refused(self.name, cause, status, said, self.key, wait)
 
 
 def _wait(status: int, headers: httpx.Headers) -> float | None:
@@ -200,5 +198,10 @@ def _payload(request: Request) -> dict[str, Any]:
 
 def _usage(chunk: dict[str, Any]) -> Usage | None:
     """GROQ reports in `x_groq.usage` of the last chunk, OpenAI in a chunk without choices."""
-    usage = chunk.get("usage") or (chunk.get("x_groq") or {}).get("usage")
-    return Usage.reported(usage.get("prompt_tokens"), usage.get("completion_tokens")) if usage else None
+    usage = _object(chunk.get("usage") or _object(chunk.get("x_groq")).get("usage"))
+    return Usage.reported(usage.get("prompt_tokens"), usage.get("completion_tokens"))
+
+
+def _object(value: object) -> dict[str, Any]:
+    """A part of a JSON document that ought to be an object: empty when it is none."""
+    return value if isinstance(value, dict) else {}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -13,12 +15,14 @@ from typing import Any, cast
 
 import httpx
 
-from router.errors import ErrorKind, ProviderError
+from router.errors import ErrorKind, ProviderError, RouterError
 from router.lifeline import Lifeline
 from router.providers.failure import interrupted, malformed
 from router.providers.sse import SseReader
 
 MAX_ERROR_BYTES = 65_536
+ERROR_BODY_SECONDS = 1.0
+"""How long the words that come with an error status may take. The status itself says what matters most."""
 MAX_BODY_BYTES = 10_000_000
 READ_OUT_SECONDS = 0.05
 """How long the end of a body may take once everything was said, to have the connection back."""
@@ -30,19 +34,26 @@ Refusal = Callable[[int, httpx.Headers, bytes], ProviderError]
 
 
 class HttpClient:
-    """Opened at the first request, because building the TLS context takes 20 ms."""
+    """Opened at the first request, because building the TLS context takes 20 ms; in a forked process opened anew."""
 
     def __init__(self) -> None:
+        self.closed = False
         self._opening = threading.Lock()
-        self._opened: httpx.Client | None = None
+        self._opened: tuple[int, httpx.Client] | None = None
 
     @property
     def _client(self) -> httpx.Client:
-        client = self._opened
-        if client is None:
+        """This process's own. On a connection that it shared with its parent, each would read the other's answers."""
+        if self.closed:
+            raise RouterError("The router is closed.")
+        process = os.getpid()
+        opened = self._opened
+        if opened is None or opened[0] != process:
             with self._opening:
-                client = self._opened = self._opened or self._open()
-        return client
+                opened = self._opened
+                if opened is None or opened[0] != process:
+                    opened = self._opened = process, self._open()
+        return opened[1]
 
     def _open(self) -> httpx.Client:
         # Here, because httpcore takes 15 ms to import, and httpx too waits with that for its first client.
@@ -73,7 +84,8 @@ class HttpClient:
     ) -> Iterator[httpx.Response]:
         """A response with status 200, its body not read yet. Leaving the block gives back or ends the connection.
 
-        Raises ProviderError for any failure to connect, send or read, here and inside the block.
+        Raises ProviderError for any failure to connect, send or read, here and inside the block, and RouterError
+        after `close`.
         """
         timeout = {"connect": lifeline, "read": lifeline, "write": lifeline, "pool": lifeline.timeouts.connect}
         request = self._client.build_request(
@@ -85,7 +97,7 @@ class HttpClient:
             answered = True
             try:
                 if response.status_code != 200:
-                    raise refusal(response.status_code, response.headers, _beginning(response.iter_raw()))
+                    raise refusal(response.status_code, response.headers, _explanation(response, lifeline))
                 if response.headers.get("content-type", "").startswith("text/html"):
                     # Such as the log-in page of a hotel's network.
                     raise malformed(provider, f"a web page instead of an answer, check {provider.upper()}_API_URL")
@@ -107,18 +119,30 @@ class HttpClient:
             raise ProviderError(provider, ErrorKind.CONNECTION, f"the connection broke ({error})") from None
 
     def close(self) -> None:
-        """Close pooled connections."""
-        if self._opened is not None:
-            self._opened.close()
+        """Close pooled connections, but not those of the process that this one was forked from."""
+        self.closed = True
+        if self._opened is not None and self._opened[0] == os.getpid():
+            self._opened[1].close()
 
 
-def _beginning(chunks: Iterable[bytes]) -> bytes:
-    body = b""
-    for chunk in chunks:
-        body += chunk
-        if len(body) >= MAX_ERROR_BYTES:
-            break
-    return body[:MAX_ERROR_BYTES]
+def _explanation(response: httpx.Response, lifeline: Lifeline) -> bytes:
+    """What there is of the body of an error: its beginning, as far as it comes soon."""
+    body = bytearray()
+    lifeline.hurry(min(ERROR_BODY_SECONDS, lifeline.remaining()))
+    with suppress(httpx.TransportError):
+        for chunk in response.iter_raw():
+            body += chunk
+            if len(body) >= MAX_ERROR_BYTES:
+                break
+    return bytes(body[:MAX_ERROR_BYTES])
+
+
+def parse(text: str | bytes) -> Any:
+    """The value of a JSON document. Raises ValueError for one that is none, or is nested too deeply to be read."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def retry_after(value: str | None, now: float) -> float | None:

@@ -19,6 +19,9 @@ import httpcore
 
 from router.lifeline import Lifeline
 
+SLICE_BYTES = 16_384
+"""What is written at a time: so little that it rarely takes more than one `send`."""
+
 
 class _Stream(httpcore.NetworkStream):
     """A connection whose reads and writes end when the lifeline says so."""
@@ -37,12 +40,14 @@ class _Stream(httpcore.NetworkStream):
             timeout.detach()
 
     def write(self, buffer: bytes, timeout: Any = None) -> None:
-        seconds = _left(timeout, httpcore.WriteTimeout)
-        timeout.attach(self._wake)
-        try:
-            self._inner.write(buffer, seconds)
-        finally:
-            timeout.detach()
+        # In slices, because httpcore gives each `send` of a write the whole of the seconds anew.
+        for start in range(0, len(buffer), SLICE_BYTES):
+            seconds = _left(timeout, httpcore.WriteTimeout)
+            timeout.attach(self._wake)
+            try:
+                self._inner.write(buffer[start : start + SLICE_BYTES], seconds)
+            finally:
+                timeout.detach()
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: Any = None

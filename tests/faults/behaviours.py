@@ -111,17 +111,18 @@ class Body:
 class Broken:
     """A good beginning, then trouble.
 
-    after: None for trouble before the headers, 0 after them, n after n frames of `reply`.
+    after: None for trouble before the headers, 0 after them, n after n frames of `reply`. headers: more of them.
     """
 
     trouble: Callable[[Exchange, Wire], None]
     after: int | None = 0
     reply: Reply = Reply("one two three four five six seven eight")
     status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def play(self, exchange: Exchange, wire: Wire) -> None:
         if self.after is not None:
-            exchange.start(self.status, wire.content_type)
+            exchange.start(self.status, wire.content_type, self.headers)
             exchange.write(wire.opening)
             for frame in islice(wire.frames(self.reply), self.after):
                 exchange.wait(self.reply.delay)

@@ -119,9 +119,9 @@ class Exchange:
         self._send(self._head(status, content_type, {"Content-Length": str(len(body)), **(headers or {})}) + body)
         self.reusable = True
 
-    def start(self, status: int, content_type: str) -> None:
+    def start(self, status: int, content_type: str, headers: Mapping[str, str] | None = None) -> None:
         """The head of a chunked response."""
-        self._send(self._head(status, content_type, {"Transfer-Encoding": "chunked"}))
+        self._send(self._head(status, content_type, {"Transfer-Encoding": "chunked", **(headers or {})}))
 
     def write(self, data: bytes) -> None:
         """A piece of a chunked response, in a packet of its own."""

@@ -80,9 +80,15 @@ class Fault:
         return Broken(greet, None)
 
     @staticmethod
-    def hang(after: int | None = 0, *, status: int = 200, reply: Reply = Broken.reply) -> Behaviour:
+    def hang(
+        after: int | None = 0,
+        *,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+        reply: Reply = Broken.reply,
+    ) -> Behaviour:
         """Silence, with the connection open."""
-        return Broken(_hang, after, reply, status)
+        return Broken(_hang, after, reply, status, headers or {})
 
     @staticmethod
     def endless_headers(interval: float = 0.05) -> Behaviour:
@@ -130,7 +136,12 @@ class Fault:
 
     @staticmethod
     def cut(
-        after: int | None = 0, how: Literal["fin", "rst", "clean"] = "fin", *, reply: Reply = Broken.reply
+        after: int | None = 0,
+        how: Literal["fin", "rst", "clean"] = "fin",
+        *,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+        reply: Reply = Broken.reply,
     ) -> Behaviour:
         """The connection ends: closed, reset, or (`clean`) by a proper last chunk as if all had been said."""
 
@@ -140,7 +151,7 @@ class Fault:
             else:
                 exchange.hang_up(reset=how == "rst")
 
-        return Broken(cut, after, reply)
+        return Broken(cut, after, reply, status, headers or {})
 
     @staticmethod
     def error_event(

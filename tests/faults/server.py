@@ -200,3 +200,30 @@ def unreachable_url() -> Iterator[str]:
         finally:
             for filler in fillers:
                 filler.close()
+
+
+@contextmanager
+def slowly_reading_url() -> Iterator[str]:
+    """An address where one request is read at 4 MB/s at most, and never answered."""
+    stopped = threading.Event()
+
+    def read() -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            while not stopped.wait(0.015) and connection.recv(65536):
+                pass
+
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        reader = threading.Thread(target=read, name="slow-reader", daemon=True)
+        reader.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            stopped.set()
+            with socket.socket() as last:
+                last.connect_ex(listener.getsockname())  # wakes `accept` if nobody ever came
+                reader.join(5)
+            assert not reader.is_alive(), "the slow reader did not end"

@@ -18,12 +18,21 @@ STATUSES = {
     400: ErrorKind.BAD_REQUEST,
     401: ErrorKind.AUTHENTICATION,
     403: ErrorKind.AUTHENTICATION,
+    402: ErrorKind.AUTHENTICATION,
     404: ErrorKind.MODEL_NOT_FOUND,
-    408: ErrorKind.TIMEOUT,
+    405: ErrorKind.MODEL_NOT_FOUND,
+    407: ErrorKind.SERVER_ERROR,
+    408: ErrorKind.SERVER_ERROR,
+    409: ErrorKind.SERVER_ERROR,
+    410: ErrorKind.MODEL_NOT_FOUND,
     413: ErrorKind.CONTEXT_TOO_LONG,
-    418: ErrorKind.BAD_REQUEST,
+    418: ErrorKind.SERVER_ERROR,
+    421: ErrorKind.SERVER_ERROR,
     422: ErrorKind.BAD_REQUEST,
+    425: ErrorKind.SERVER_ERROR,
     429: ErrorKind.RATE_LIMITED,
+    451: ErrorKind.AUTHENTICATION,
+    499: ErrorKind.SERVER_ERROR,
     500: ErrorKind.SERVER_ERROR,
     502: ErrorKind.SERVER_ERROR,
     503: ErrorKind.OVERLOADED,
@@ -93,6 +102,15 @@ def test_a_refusal_to_speak_is_no_empty_answer(upstream: Upstream, fault: Behavi
     assert (received.kind, received.text, received.finish_reason) == (ErrorKind.CONTENT_BLOCKED, "", None)
 
 
+def test_a_refusal_in_mid_answer_is_no_end_of_it(upstream: Upstream) -> None:
+    received = upstream.ask(Reply("It is made of", finish="safety"))
+    assert (received.kind, received.text, received.finish_reason) == (
+        ErrorKind.CONTENT_BLOCKED,
+        "It is made of",
+        None,
+    )
+
+
 @pytest.mark.parametrize("how", ["fin", "rst"])
 def test_a_cut_before_the_headers_is_a_connection_failure(upstream: Upstream, how: Any) -> None:
     received = upstream.ask(Fault.cut(None, how))
@@ -131,7 +149,7 @@ def test_lines_that_are_no_events_are_no_answer(upstream: Upstream, after: int) 
     assert received.text == "one two "[: 4 * after]
 
 
-@pytest.mark.parametrize("event", [b"[]", b"5", b"null", b'"text"'])
+@pytest.mark.parametrize("event", [b"[]", b"5", b"null", b'"text"', b"[" * 100_000], ids=lambda event: event[:6])
 def test_json_of_another_shape_is_a_malformed_response(upstream: Upstream, event: bytes) -> None:
     body = b"data: " + event + b"\n\n"
     assert upstream.ask(Fault.body(body, content_type="text/event-stream")).kind is ErrorKind.MALFORMED_RESPONSE
