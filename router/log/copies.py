@@ -148,7 +148,8 @@ class FollowingFile:
         file.seek(position)
         seen = b""
         while position + len(seen) < end:
-            seen += file.read(min(_PROBE_BYTES, end - position - len(seen)))
+            # Twice as much each time: a row can be some hundred kilobytes, and is searched from its start again.
+            seen += file.read(min(max(_PROBE_BYTES, len(seen)), end - position - len(seen)))
             found = seen.find(self._format.separator)
             if found >= 0:
                 return position + found
@@ -194,9 +195,10 @@ class FollowingFile:
             os.replace(self._retired, self._hidden)
 
     def _known_copies(self, head: Head) -> dict[str, _Copy]:
-        if self._follows() != _follows_of(head):
+        state = self._read_state()
+        if state.get("follows") != _follows_of(head):
             return {}
-        copies = {signature: _Copy(*facts) for signature, facts in self._read_state()["copies"].items()}
+        copies = {signature: _Copy(*facts) for signature, facts in state["copies"].items()}
         # A copy that is ahead followed a table that has since been restored from a backup.
         return {signature: copy for signature, copy in copies.items() if copy.rev <= head.rev}
 
