@@ -48,7 +48,7 @@ if prompt:
         under_way = chatting.ask(router, chat, prompt, options)
     except RouterError as error:
         st.error(safe(str(error)), title="Not sent")
-        st.code(prompt, language=None, wrap_lines=True)
+        st.code(prompt, language=None, wrap_lines=True, height=200)
 
 if under_way:
     stop.button("Stop", icon=":material/stop_circle:", shortcut="Esc", key="stop", on_click=live.stop)

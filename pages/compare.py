@@ -25,7 +25,7 @@ if prompt:
 under_way = live.current(comparing.PAGE)
 
 result = st.empty()
-if not under_way:
+if not under_way and not (prompt and enough):
     with result.container():
         proposed = comparing.show(comparison) if comparison else comparing.suggest(disabled=not enough)
     prompt = prompt or proposed

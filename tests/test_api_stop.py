@@ -13,10 +13,11 @@ from typing import Any
 import httpx
 import pytest
 
+from router.log.store import LogStore
 from tests.faults.behaviours import Reply
 from tests.faults.faults import Fault
 from tests.faults.server import FaultServer, refusing_url
-from tests.log.support import wait_until
+from tests.log.support import made_up, wait_until
 from tests.serving import serving
 
 
@@ -71,6 +72,29 @@ def test_who_waits_for_an_answer_keeps_nobody_else_waiting(faults: FaultServer, 
         wait_until(lambda: len(server.client.get("/logs/prompts.json").json()) == 3, 5)
         assert {row["status"] for row in server.client.get("/logs/prompts.json").json()} == {"stopped"}
     assert faults.requests.count("groq") == 2, "who left while waiting was never sent on"
+
+
+FEW_CONNECTIONS = """
+import threading, uvicorn
+from importlib import import_module
+routes = import_module("router.api.routes")
+routes.MOST_DOWNLOADS, routes._downloads = 2, threading.BoundedSemaphore(2)
+uvicorn.run("streamlit_app:app", port=0)
+"""
+
+
+def test_a_download_that_is_broken_off_gives_its_place_back(faults: FaultServer, tmp_path: Path) -> None:
+    with LogStore(tmp_path / "logs") as store:
+        for _ in range(200):
+            store.append(made_up(response="x" * 100_000))  # far more than a socket holds
+    with serving(faults, tmp_path, script=FEW_CONNECTIONS) as server:
+        for _ in range(3):
+            with ExitStack() as clients:
+                for _ in range(2):
+                    clients.enter_context(server.client.stream("GET", "/logs/prompts.json")).raise_for_status()
+                refused = server.client.get("/logs/prompts.csv")
+                assert (refused.status_code, refused.json()["error"]["kind"]) == (503, "busy")
+            wait_until(lambda: server.client.get("/logs/prompts.csv").status_code == 200, 10)
 
 
 def test_many_requests_at_once_get_their_own_answers(faults: FaultServer, client: httpx.Client) -> None:

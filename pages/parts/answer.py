@@ -48,7 +48,7 @@ def show_outcome(answer: Answer, error: str | None) -> None:
     if answer.status == "error":
         st.error(safe(error or "Nobody answered."), title="No answer", icon=":material/error:")
     elif not answer.text and answer.status != "stopped":
-        st.info(f"The model sent no text (finish reason: {answer.finish_reason or 'none'}).")
+        st.info(safe(error or f"The model sent no text (finish reason: {answer.finish_reason or 'none'})."))
     label = badge(answer)
     if label:
         st.badge(safe(label), icon=":material/info:", color="orange" if answer.status == "fallback" else "gray")
@@ -68,7 +68,7 @@ def badge(answer: Answer) -> str | None:
         return "Stopped"
     failed = [attempt for attempt in answer.attempts if attempt.outcome not in ("ok", "stopped")]
     if answer.status == "interrupted":
-        return f"Interrupted: {place(answer.provider, answer.model)} broke off"
+        return f"Interrupted: {place(answer.provider, answer.model)} broke off" if answer.attempts else "Interrupted"
     if answer.finish_reason == "length":
         return "Cut off at max tokens"
     if answer.status == "fallback" and failed:
@@ -132,7 +132,8 @@ def _details(answer: Answer) -> None:
             heading = f"{label_of(attempt.provider)} · {attempt.model} · {attempt.outcome}{took}"
             icon = f":material/{_ICONS[attempt.outcome]}:"
             with st.expander(safe(heading), expanded=True, type="step", icon=icon):
-                st.caption(safe(attempt.message) if attempt.message else "Answered.")
+                plain = "Answered." if attempt.outcome == "ok" else "Ended before it was complete."
+                st.caption(safe(attempt.message or plain))
         prompt_tokens = figures.count(answer.usage.prompt_tokens, "token")
         answer_tokens = figures.count(answer.usage.completion_tokens, "token")
         st.caption(f"Prompt {prompt_tokens}, answer {answer_tokens}. Prompt id `{answer.prompt_id}`")

@@ -55,7 +55,8 @@ def show_cooling(cooling: list[Cooling]) -> None:
     for one in cooling:
         name = model_name(f"{one.provider}:{one.model}")
         left = figures.duration(one.seconds_left * 1000)
-        st.caption(f":material/ac_unit: {safe(name)} is passed over for {left} more: {safe(one.reason)}")
+        until = f"{left} more, unless nobody else can answer"
+        st.caption(f":material/ac_unit: {safe(name)} is passed over for {until}: {safe(one.reason)}")
 
 
 def pick_thinking(router: Router, model: str) -> str | None:

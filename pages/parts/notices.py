@@ -30,8 +30,9 @@ def show() -> None:
         st.warning(safe(status.notice), title="The log was begun anew")
     if status.lost:
         st.warning(f"{figures.count(status.lost, 'interaction')} could not be kept.", title="The log is incomplete")
-    if not status.ok:
+    if status.since:
+        since = status.since[:19].replace("T", " ")
         waiting = f" {status.pending} waiting in memory." if status.pending else ""
         st.warning(
-            safe(f"{(status.reason or '').rstrip('.')}.{waiting}"), title=f"Logging is degraded since {status.since}"
+            safe(f"{(status.reason or '').rstrip('.')}.{waiting}"), title=f"Logging is degraded since {since} UTC"
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Generator
 from dataclasses import asdict
 from functools import partial
 from itertools import chain
@@ -11,6 +12,7 @@ import anyio
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from router.api.access import Handler, guarded
 from router.api.messages import Refused, answer_json, read_json, read_options
@@ -21,6 +23,9 @@ from router.router import Router, shared_router
 _waiting_for_answers = anyio.CapacityLimiter(400)
 # Of their own, so that whoever leaves, or asks how things are, never queues behind those who wait.
 _threads = anyio.CapacityLimiter(40)
+MOST_DOWNLOADS = 20
+"""At once: each holds a connection to the log's database for as long as its client takes."""
+_downloads = threading.BoundedSemaphore(MOST_DOWNLOADS)
 
 
 async def _chat(request: Request) -> Response:
@@ -78,25 +83,47 @@ async def _health(request: Request) -> Response:
     return JSONResponse(health)
 
 
-def _download(media_type: str, chunks: Callable[[Router], Iterator[bytes]]) -> Handler:
+def _download(media_type: str, chunks: Callable[[Router], Generator[bytes]]) -> Handler:
     async def download(request: Request) -> Response:
         name = request.url.path.rpartition("/")[2]
         headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+        if not _downloads.acquire(blocking=False):
+            raise Refused(503, "busy", f"{MOST_DOWNLOADS} downloads are under way. Try again later.")
         pieces = chunks(shared_router())
-        # The first piece comes before the headers: a log that cannot be read gets the status of an error.
-        first = await anyio.to_thread.run_sync(next, pieces, limiter=_threads)
-        return StreamingResponse(chain([first], pieces), media_type=media_type, headers=headers)
+        try:
+            # The first piece comes before the headers: a log that cannot be read gets the status of an error.
+            first = await anyio.to_thread.run_sync(next, pieces, limiter=_threads)
+        except BaseException:
+            _downloads.release()
+            raise
+        return _Download(first, pieces, media_type, headers)
 
     return download
 
 
-def _csv(router: Router) -> Iterator[bytes]:
+class _Download(StreamingResponse):
+    """A file in pieces. However it ends, the connection to the log's database that they come from is given back."""
+
+    def __init__(self, first: bytes, rest: Generator[bytes], media_type: str, headers: dict[str, str]) -> None:
+        super().__init__(chain([first], rest), media_type=media_type, headers=headers)
+        self._rest = rest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            _downloads.release()
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(self._rest.close, limiter=_threads)
+
+
+def _csv(router: Router) -> Generator[bytes]:
     from router.log import export
 
     return export.csv_chunks(router.log)
 
 
-def _json(router: Router) -> Iterator[bytes]:
+def _json(router: Router) -> Generator[bytes]:
     from router.log import export
 
     return export.json_chunks(router.log)

@@ -41,8 +41,8 @@ class Database:
         self._file = _sqlite_file(url) if url else log_dir / "prompts.db"
         self._busy_timeout_s = busy_timeout_s
         self._engine: sa.Engine | None = None
+        self._opened: tuple[int, int] | None = None
         self._opening = threading.Lock()
-        self._process = os.getpid()
         self.notice: str | None = None
 
     @property
@@ -114,26 +114,24 @@ class Database:
             self._engine = None
 
     def _open(self) -> sa.Engine:
-        if self._process != os.getpid():
-            self._leave_to_parent()
         engine = self._engine
-        if engine is not None and (self._file is None or self._file.exists()):
+        if engine is not None and self._opened == _identity(self._file):
             return engine
         with self._opening:
-            if self._engine is not None and self._file is not None and not self._file.exists():
-                # Deleted under our feet: what is written to the open file would be lost.
+            if self._opened != _identity(self._file):
+                # Deleted or replaced under our feet: what is written to the open file would be lost.
                 self.close()
             if self._engine is None:
                 self._engine = self._open_new()
+                self._opened = _identity(self._file)
             return self._engine
 
-    def _leave_to_parent(self) -> None:
+    def leave_to_parent(self) -> None:
         """After a fork: the connections belong to the parent, which goes on using them."""
         if self._engine is not None:
             self._engine.dispose(close=False)
         self._engine = None
         self._opening = threading.Lock()
-        self._process = os.getpid()
 
     def _open_new(self) -> sa.Engine:
         try:
@@ -218,6 +216,15 @@ def _sqlite_file(url: str) -> Path | None:
         if parts.get_backend_name() == "sqlite" and parts.database not in (None, "", ":memory:"):
             return Path(str(parts.database))
     return None
+
+
+def _identity(file: Path | None) -> tuple[int, int] | None:
+    """Which file it is, whatever its name; None for one that does not exist, and for PostgreSQL."""
+    try:
+        facts = os.stat(file) if file else None
+    except OSError:
+        return None
+    return (facts.st_dev, facts.st_ino) if facts else None
 
 
 def _prepare(engine: sa.Engine) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from router.log.filter import Filter
 from router.log.formats import CsvFormat, Format, JsonFormat
@@ -11,17 +11,17 @@ from router.log.reader import EVERYTHING, LogReader
 _CHUNK_BYTES = 1 << 16
 
 
-def csv_chunks(store: LogReader, where: Filter = EVERYTHING) -> Iterator[bytes]:
+def csv_chunks(store: LogReader, where: Filter = EVERYTHING) -> Generator[bytes]:
     """The interactions that pass the filter as a CSV file, in pieces of about 64 KB. Raises LogUnavailable."""
     return _chunks(store, where, CsvFormat())
 
 
-def json_chunks(store: LogReader, where: Filter = EVERYTHING) -> Iterator[bytes]:
+def json_chunks(store: LogReader, where: Filter = EVERYTHING) -> Generator[bytes]:
     """The interactions that pass the filter as one JSON array, in pieces of about 64 KB. Raises LogUnavailable."""
     return _chunks(store, where, JsonFormat())
 
 
-def _chunks(store: LogReader, where: Filter, file_format: Format) -> Iterator[bytes]:
+def _chunks(store: LogReader, where: Filter, file_format: Format) -> Generator[bytes]:
     rows = store.stream(where)
     pieces = [file_format.head]
     size, before = 0, file_format.opening

@@ -131,9 +131,16 @@ def _tokens(values: Mapping[str, Any], prompt: str, response: str) -> tuple[int,
 def _attempts(values: Mapping[str, Any]) -> list[dict[str, Any]]:
     attempts: list[dict[str, Any]] = _json(values, "attempts", list)
     with suppress(TypeError):
-        if all(isinstance(Attempt(**attempt).latency_ms, (int, float)) for attempt in attempts):
+        if all(_is_attempt(Attempt(**attempt)) for attempt in attempts):
             return attempts
     raise BadValue("attempts is not a list of attempts.")
+
+
+def _is_attempt(attempt: Attempt) -> bool:
+    figures, texts = (attempt.latency_ms, attempt.status_code), (attempt.provider, attempt.model, attempt.outcome)
+    return all(isinstance(text, str) for text in texts) and all(
+        figure is None or (type(figure) in (int, float) and 0 <= figure <= _LARGEST_NUMBER) for figure in figures
+    )
 
 
 def _json(values: Mapping[str, Any], name: str, kind: type) -> Any:

@@ -6,9 +6,10 @@ the first build, the repair after a crash and the writes of other processes are 
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from router.log.copies import FollowingFile, Head
 from router.log.formats import CsvFormat, JsonFormat
 from router.log.schema import clock
 
+_logger = logging.getLogger(__name__)
 _POLL_S = 0.4
 _GATHER_S = 0.1
 _LOCK_TIMEOUT_S = 20.0
@@ -46,10 +48,21 @@ class Mirror:
                 behind = [file for file in self._files if not file.is_current(head)]
                 rest = max((file.rest_left() for file in behind), default=0.0)
                 if not rest:
-                    for file in behind:
-                        file.follow(head, connection)
+                    _follow_all(behind, head, connection)
                     return
             time.sleep(rest)
+
+
+def _follow_all(files: Sequence[FollowingFile], head: Head, connection: sa.Connection) -> None:
+    """Every file, also when another one cannot be written. Raises the OSError of the first that cannot."""
+    problems = []
+    for file in files:
+        try:
+            file.follow(head, connection)
+        except OSError as error:
+            problems.append(error)
+    if problems:
+        raise problems[0]
 
 
 def _head(connection: sa.Connection) -> Head:
@@ -57,26 +70,18 @@ def _head(connection: sa.Connection) -> Head:
 
 
 class Follower:
-    """A thread that calls `catch_up` at once, soon after each `wake`, and now and then for what others wrote.
-
-    `catch_up` must not raise.
-    """
+    """A thread that calls `catch_up` at once, soon after each `wake`, and now and then for what others wrote."""
 
     def __init__(self, catch_up: Callable[[], None]) -> None:
         self._catch_up = catch_up
         self._woken = threading.Event()
         self._stopping = threading.Event()
-        self._begin()
-
-    def _begin(self) -> None:
         self._thread = threading.Thread(target=self._run, name="log-follower", daemon=True)
         self._thread.start()
 
     def wake(self) -> None:
         """Say that something is new."""
         self._woken.set()
-        if not self._thread.is_alive() and not self._stopping.is_set():  # a fork has no threads of its parent
-            self._begin()
 
     def stop(self, timeout_s: float) -> None:
         """End the thread, waiting for a round that is under way."""
@@ -85,11 +90,17 @@ class Follower:
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        self._catch_up()
+        self._round()
         while not self._stopping.is_set():
             if self._woken.wait(_POLL_S):
                 # Writes come in bursts, and whoever has just written wants to go on with the answer.
                 self._stopping.wait(_GATHER_S)
             self._woken.clear()
             if not self._stopping.is_set():
-                self._catch_up()
+                self._round()
+
+    def _round(self) -> None:
+        try:
+            self._catch_up()
+        except Exception:
+            _logger.exception("The log's follower met something unforeseen; it goes on.")

@@ -17,7 +17,7 @@ _CONNECT_TIMEOUT_S = 3
 class ImpatientConnection(psycopg.Connection[Any]):
     """Waits so many seconds for each answer of the server, for ever when None."""
 
-    patience_s: float | None = None
+    patience_s: float | None = 60.0
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         """As `psycopg.Connection.wait`. Raises OperationalError, and is closed, when no answer came in time."""

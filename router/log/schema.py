@@ -134,6 +134,8 @@ def migrate(engine: sa.Engine) -> None:
         if engine.dialect.name == "sqlite":
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         else:
+            # A replica that was stopped in the midst of this must not stop all others.
+            connection.execute(sa.text("SET LOCAL lock_timeout = '5s'"))
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_POSTGRESQL_LOCK)))
         connection.execute(sa.text("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL)"))
         version = connection.execute(sa.select(_schema_version.c.version)).scalar()

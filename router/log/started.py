@@ -16,6 +16,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,6 +32,8 @@ from router.log.schema import started
 
 CUT_SHORT = "The process ended in mid-answer; only the prompt was kept."
 _GRACE_S = 0.025
+_AGAIN_S = 0.5
+_SWEPT_AFTER_S = 60.0
 _LONGEST_WAIT_S = 0.5
 _CLOCKS_DIFFER_S = 60.0
 
@@ -52,6 +55,18 @@ class ProcessMark:
                 lock.acquire(timeout=0)
                 self._locks[os.getpid()] = lock
         return str(lock.lock_file)
+
+    def leave_to_parent(self) -> None:
+        """After a fork: the parent goes on holding its lock, and may have been holding the other one too."""
+        self._taking = threading.Lock()
+
+    def sweep(self) -> None:
+        """Remove the lock files of processes that died while nothing was under way."""
+        for lock_file in self._log_dir.glob(".running-*.lock"):
+            with suppress(OSError):
+                # One that was only just made may not be held yet.
+                if time.time() - lock_file.stat().st_mtime > _SWEPT_AFTER_S:
+                    _is_dead(lock_file)
 
     def release(self) -> None:
         """Say that this process begins no more requests."""
@@ -93,10 +108,11 @@ class Beginnings:
 
     So a fast request costs no second transaction, and a slow one waits for none.
 
-    write: puts beginnings into the table; must not raise. writing: the lock that is held meanwhile.
+    write: puts beginnings into the table, and says whether it could; must not raise. writing: the lock that is held
+    meanwhile.
     """
 
-    def __init__(self, write: Callable[[list[Beginning]], None], writing: threading.RLock) -> None:
+    def __init__(self, write: Callable[[list[Beginning]], bool], writing: threading.RLock) -> None:
         self._write = write
         self._writing = writing
         self._changed = threading.Condition()
@@ -109,7 +125,7 @@ class Beginnings:
     def add(self, beginning: Beginning) -> None:
         """A request begins."""
         with self._changed:
-            if self._thread is None or not self._thread.is_alive():  # a fork has no threads of its parent
+            if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="log-beginnings", daemon=True)
                 self._thread.start()
             self._waiting[beginning.interaction.prompt_id] = time.monotonic() + _GRACE_S, beginning
@@ -148,12 +164,15 @@ class Beginnings:
                 with self._changed:
                     now = time.monotonic()
                     due = [beginning for moment, beginning in self._waiting.values() if moment <= now]
-                if due:
-                    self._write(due)
+                written = self._write(due) if due else False
                 with self._changed:
                     for beginning in due:
-                        self._waiting.pop(beginning.interaction.prompt_id, None)
-                        self._written.add(beginning.interaction.prompt_id)
+                        prompt_id = beginning.interaction.prompt_id
+                        del self._waiting[prompt_id]
+                        if written:
+                            self._written.add(prompt_id)
+                        else:
+                            self._waiting[prompt_id] = time.monotonic() + _AGAIN_S, beginning
                     self._changed.notify_all()
 
     def _wait_for_due(self) -> bool:
@@ -177,7 +196,7 @@ def abandoned(connection: sa.Connection) -> list[Record]:
     return [
         _given_up(json.loads(row.request))
         for row in rows
-        if (row.process in dead if row.host == host else row.expires < now)
+        if (row.process in dead if row.host == host else (row.expires or row.timestamp) < now)
     ]
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import atexit
 import contextlib
 import logging
+import os
 import threading
 import time
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -82,6 +84,7 @@ class LogStore(LogReader):
         with contextlib.suppress(LogUnavailable):
             self._recover()
         self._follower = Follower(self._catch_up)
+        _stores.add(self)
         # A daemon thread ends with the interpreter: without this the files would miss a script's last answer.
         atexit.register(self.close)
 
@@ -114,8 +117,7 @@ class LogStore(LogReader):
         give the request up.
         Written in the background within some 25 ms, unless the request has ended by then. Never fails.
         """
-        if self._can_write():
-            self._beginnings.add(Beginning(interaction, template_text, lasts_s))
+        self._beginnings.add(Beginning(interaction, template_text, lasts_s))
 
     def keep(self, prompt_id: str) -> None:
         """Have what `begin` noted survive a crash from now on.
@@ -179,13 +181,13 @@ class LogStore(LogReader):
     def delete(self, *, before: str | None = None, prompt_ids: Sequence[str] = ()) -> int:
         """Take interactions out of the table and of both files: those with these ids, and those from before a moment.
 
-        before: ISO 8601 UTC, compared as text. Returns how many there were; on return neither file holds them.
-        What SQLite's own files still hold of them goes with `erase_remains`. Raises LogUnavailable.
+        before: ISO 8601 UTC, compared as text. Returns how many there were. The files follow, see `wait_for_files`;
+        what SQLite's own files still hold of them goes with `erase_remains`. Raises LogUnavailable.
         """
         with self._writing:
             self._write_pending()
             deleted = self._writer.delete(before, clean(prompt_ids))
-        self.wait_for_files()
+        self._follower.wake()
         return deleted
 
     def erase_remains(self) -> bool:
@@ -218,11 +220,24 @@ class LogStore(LogReader):
         """How the log is doing, from memory, at no cost."""
         problem = self._write_problem or self._mirror_problem
         lost, notice = self._pending.lost, self._database.notice
+        if problem is None and not len(self._pending):
+            return LogStatus(ok=True, lost=lost, notice=notice)
         if problem is None:
-            return LogStatus(ok=True, pending=len(self._pending), lost=lost, notice=notice)
+            return LogStatus(False, None, "The last interactions are being written.", len(self._pending), lost, notice)
         return LogStatus(False, problem.since, problem.reason, len(self._pending), lost, notice)
 
     # Behind the scenes
+
+    def begin_anew(self) -> None:
+        """After a fork: connections, threads, locks and what waits belong to the parent."""
+        if self._closed:
+            return
+        self._writing = threading.RLock()
+        self._pending = Pending()
+        self._beginnings = Beginnings(self._write_beginnings, self._writing)
+        self._database.leave_to_parent()
+        self._mark.leave_to_parent()
+        self._follower = Follower(self._catch_up)
 
     def _can_write(self) -> bool:
         return self._write_problem is None
@@ -271,22 +286,45 @@ class LogStore(LogReader):
         """Now and then: what dead processes had begun becomes `interrupted` rows."""
         if time.monotonic() < self._next_recovery:
             return
+        self._next_recovery = time.monotonic() + _RECOVERY_EVERY_S
         try:
             with self._writing:
                 self._writer.recover()
+            self._mark.sweep()
         except LogUnavailable as error:
+            self._next_recovery = 0.0
             self._write_problem = _problem(error, self._write_problem)
             raise
-        self._next_recovery = time.monotonic() + _RECOVERY_EVERY_S
+        except (sa.exc.SQLAlchemyError, ValueError, TypeError, KeyError, OSError):
+            _logger.exception("What dead processes had begun cannot be logged.")
 
-    def _write_beginnings(self, beginnings: list[Beginning]) -> None:
+    def _write_beginnings(self, beginnings: list[Beginning]) -> bool:
+        if not self._can_write():
+            return False
         try:
             process = self._mark.name()
             self._writer.begin([beginning.row(process) for beginning in beginnings])
-        except (LogUnavailable, OSError) as error:
+        except LogUnavailable as error:
             self._write_problem = _problem(error, self._write_problem)
+        except OSError as error:  # of the mark, which lies where the files do
+            self._mirror_problem = _problem(error, self._mirror_problem)
         except sa.exc.SQLAlchemyError:
             _logger.exception("The beginnings of %d requests could not be logged.", len(beginnings))
+        else:
+            return True
+        return False
+
+
+_stores: weakref.WeakSet[LogStore] = weakref.WeakSet()
+
+
+def _begin_anew_after_fork() -> None:
+    for store in list(_stores):
+        store.begin_anew()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(after_in_child=_begin_anew_after_fork)
 
 
 def _problem(error: Exception, earlier: _Problem | None = None) -> _Problem:

@@ -117,7 +117,12 @@ class Writer:
         def log_abandoned(connection: sa.Connection) -> None:
             connection.execute(_LOCK)
             for record in abandoned(connection):
-                _insert(connection, record)
+                known = sa.select(interactions.c.seq).where(interactions.c.prompt_id == record.prompt_id)
+                if connection.execute(known).first():
+                    # It was finished, and its beginning came to the table only after that.
+                    connection.execute(_END_OF_START, {"ended": record.prompt_id})
+                else:
+                    _insert(connection, record)
 
         if self._transaction(abandoned):
             self._transaction(log_abandoned)

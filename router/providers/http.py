@@ -112,7 +112,8 @@ class HttpClient:
         except httpx.TimeoutException:
             raise ProviderError(provider, ErrorKind.TIMEOUT, lifeline.describe_deadline()) from None
         except httpx.ConnectError as error:
-            raise ProviderError(provider, ErrorKind.CONNECTION, f"could not connect ({error})") from None
+            where = f"{request.url.scheme}://{request.url.netloc.decode()}, check {provider.upper()}_API_URL"
+            raise ProviderError(provider, ErrorKind.CONNECTION, f"could not connect to {where} ({error})") from None
         except httpx.TransportError as error:
             if answered:
                 raise interrupted(provider, str(error)) from None

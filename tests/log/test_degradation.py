@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import sqlite3
 import subprocess
@@ -18,7 +19,7 @@ from router.errors import LogUnavailable
 from router.log.pending import Pending, Record
 from router.log.rows import to_row
 from router.log.store import LogStore
-from tests.log.support import assert_files_equal_table, made_up, wait_until
+from tests.log.support import assert_files_equal_table, in_csv, made_up, wait_until
 from tests.postgresql import empty_schema
 
 
@@ -242,6 +243,29 @@ def test_a_database_that_is_deleted_while_in_use_is_begun_anew(tmp_path: Path) -
         store.flush()
         assert [row.interaction for row in store.rows()] == [after]
         assert_files_equal_table(store, tmp_path)
+
+
+def test_a_database_that_is_replaced_while_in_use_is_the_one_that_is_written(tmp_path: Path) -> None:
+    with LogStore(tmp_path) as store, LogStore(tmp_path / "other") as other:
+        store.append(made_up())
+        other.append(made_up(prompt_id="of the other"))
+        other.close()
+        for suffix in ("-wal", "-shm"):
+            (tmp_path / f"prompts.db{suffix}").unlink()
+        os.replace(tmp_path / "other" / "prompts.db", tmp_path / "prompts.db")
+        store.append(made_up(prompt_id="after"))
+        assert [row.interaction.prompt_id for row in store.rows()] == ["of the other", "after"]
+
+
+def test_one_file_that_cannot_be_written_does_not_hold_back_the_other(tmp_path: Path) -> None:
+    with LogStore(tmp_path) as store:
+        wait_until((tmp_path / "prompts.json").exists, within_s=5)
+        (tmp_path / "prompts.json").unlink()
+        (tmp_path / "prompts.json").mkdir()
+        store.append(made_up(prompt_id="one"))
+        with pytest.raises(LogUnavailable, match="LOG_DIR"):
+            store.flush()
+        assert [row["prompt_id"] for row in in_csv(tmp_path)] == ["one"]
 
 
 def test_the_queue_keeps_the_newest_within_its_bound_and_counts_the_rest() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import sqlite3
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -127,3 +129,42 @@ def test_what_expires_while_the_log_is_open_is_given_up_too(store: LogStore) -> 
     store._next_recovery = 0.0
     wait_until(lambda: store.count() == 1, within_s=5)
     assert store.get("gone").status == "interrupted"
+
+
+def test_a_beginning_whose_request_was_finished_before_does_no_harm(open_store: Callable[..., LogStore]) -> None:
+    first = open_store(mirror=False)
+    first.append(made_up(prompt_id="finished", response="All of it."))
+    first.begin(made_up(prompt_id="finished", response=""), None, lasts_s=60)
+    first.keep("finished")
+    with first._database.writing() as connection:
+        connection.execute(schema.started.update().values(host="another-host", expires=None, timestamp="2026-10-01"))
+    second = open_store(mirror=False)
+    assert second.status().ok
+    assert second.get("finished").response == "All of it."
+    assert second.read(sa.select(schema.started)) == []
+
+
+def test_what_begins_while_the_database_is_locked_is_kept_when_it_is_free(tmp_path: Path) -> None:
+    with LogStore(tmp_path, busy_timeout_s=0.05) as store:
+        store.append(made_up())
+        holder = sqlite3.connect(tmp_path / "prompts.db", isolation_level=None)
+        holder.execute("BEGIN IMMEDIATE")
+        store.begin(made_up(prompt_id="begun"), None, lasts_s=60)
+        wait_until(lambda: not store.status().ok, within_s=5)
+        holder.execute("ROLLBACK")
+        holder.close()
+        wait_until(lambda: len(store.read(sa.select(schema.started))) == 1, within_s=10)
+
+
+def test_lock_files_of_processes_that_died_are_swept(tmp_path: Path) -> None:
+    for name in ("dead", "new"):
+        (tmp_path / f".running-{name}.lock").touch()
+    os.utime(tmp_path / ".running-dead.lock", (0, 0))
+    with LogStore(tmp_path) as store:
+        store.begin(made_up(prompt_id="alive"), None, lasts_s=60)
+        store.keep("alive")
+        (own,) = {row.process for row in store.read(sa.select(schema.started))}
+        os.utime(own, (0, 0))
+        store._next_recovery = 0.0
+        wait_until(lambda: store._next_recovery > 0, within_s=5)
+        assert {path.name for path in tmp_path.glob(".running-*")} == {".running-new.lock", Path(own).name}

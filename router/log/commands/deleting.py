@@ -34,6 +34,7 @@ def run(store: LogStore, log_dir: Path, before: str | None, prompt_ids: Sequence
     deleted = store.delete(before=before, prompt_ids=prompt_ids)
     print(f"Deleted {counted(deleted, 'interaction')}.", flush=True)
     erased = _erase_remains(store)
+    store.wait_for_files()
     if aside := sorted(path.name for pattern in _SET_ASIDE for path in log_dir.glob(pattern)):
         tell(f"These files in {log_dir} were set aside earlier and can hold what was deleted: {', '.join(aside)}")
     return 0 if erased and not unknown else 1
