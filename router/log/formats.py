@@ -9,7 +9,6 @@ the mirror find a row by bisection and change its rating without moving anything
 
 from __future__ import annotations
 
-import csv
 from json.encoder import encode_basestring
 from typing import Any, Protocol
 
@@ -69,11 +68,6 @@ class JsonFormat:
         return int(row_end.rpartition(b":")[2].rstrip(b"}"))
 
 
-class _Echo:
-    def write(self, text: str) -> str:
-        return text
-
-
 class CsvFormat:
     r"""A header row and \r\n line ends, for people and spreadsheets.
 
@@ -84,23 +78,22 @@ class CsvFormat:
     head, opening, separator, foot = ",".join(FILE_COLUMNS).encode(), b"\r\n", b"\r\n", b"\r\n"
     _rating_and_seq_width = 11
 
-    def __init__(self) -> None:
-        # csv's writerow returns what the file's write returned, and here that is the line itself.
-        self._writer = csv.writer(_Echo(), lineterminator="\r\n")
-
     def encode(self, row: sa.Row[Any]) -> bytes:
         """See `Format.encode`."""
-        cells = [self._cell(value) if isinstance(value, str) else value for value in row]
-        rating_width = 0 if cells[_RATING] is None else 1
-        cells[-1] = str(row[-1]).zfill(self._rating_and_seq_width - rating_width)
-        line: Any = self._writer.writerow(cells)
-        return str(line).removesuffix("\r\n").encode()
+        cells = ["" if value is None else self._cell(value) if isinstance(value, str) else repr(value) for value in row]
+        cells[-1] = cells[-1].zfill(self._rating_and_seq_width - len(cells[_RATING]))
+        return ",".join(cells).encode()
 
     @staticmethod
     def _cell(text: str) -> str:
+        # Quoted as `csv.writer` does it, which takes three times as long: it looks at every character by itself.
         if "\r" in text:
             text = text.replace("\r\n", "\n").replace("\r", "\n")
-        return "'" + text if text[:1] in FORMULA_BEGINS else text
+        if text[:1] in FORMULA_BEGINS:
+            text = "'" + text
+        if '"' in text:
+            return '"' + text.replace('"', '""') + '"'
+        return f'"{text}"' if "," in text or "\n" in text else text
 
     def seq_of(self, row_end: bytes) -> int:
         """See `Format.seq_of`."""
