@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,14 @@ ENVIRONMENT = (
     *("CONNECT_TIMEOUT", "FIRST_TOKEN_TIMEOUT", "IDLE_TIMEOUT", "TOTAL_TIMEOUT"),
     *("MAX_PROMPT_CHARS", "MAX_COST_PER_DAY_USD", "MAX_REQUESTS_PER_MINUTE"),
 )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def google_is_imported() -> None:
+    """Before any test: a warning, here an error, in a background import would break it for all."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import_module("google.generativeai")
 
 
 @pytest.fixture(autouse=True)
