@@ -309,7 +309,9 @@ class LogStore(LogReader):
         except OSError as error:  # of the mark, which lies where the files do
             self._mirror_problem = _problem(error, self._mirror_problem)
         except sa.exc.SQLAlchemyError:
+            # A row that can never be written, such as one whose prompt_id is there already: trying again is no help.
             _logger.exception("The beginnings of %d requests could not be logged.", len(beginnings))
+            return True
         else:
             return True
         return False

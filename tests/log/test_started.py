@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 
 from router.log import schema
@@ -165,6 +166,16 @@ def test_lock_files_of_processes_that_died_are_swept(tmp_path: Path) -> None:
         store.keep("alive")
         (own,) = {row.process for row in store.read(sa.select(schema.started))}
         os.utime(own, (0, 0))
-        store._next_recovery = 0.0
-        wait_until(lambda: store._next_recovery > 0, within_s=5)
+        store._mark.sweep()
         assert {path.name for path in tmp_path.glob(".running-*")} == {".running-new.lock", Path(own).name}
+
+
+def test_a_beginning_that_can_never_be_written_is_not_tried_again(
+    store: LogStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = made_up()
+    for _ in range(2):  # the same prompt_id
+        store.begin(one, None, lasts_s=60)
+        store.keep(one.prompt_id)
+    wait_until(lambda: not store._beginnings._waiting, within_s=5)
+    assert sum("could not be logged" in message for message in caplog.messages) == 1
