@@ -167,7 +167,6 @@ class Database:
             # A thread that finds no free connection waits, and one that waits for long has met a database that is gone.
             pool_size=5,
             max_overflow=45,
-            pool_pre_ping=not sqlite,
             hide_parameters=True,
             connect_args={"timeout": self._busy_timeout_s} if sqlite else {},
         )
@@ -177,6 +176,7 @@ class Database:
             from router.log import postgresql  # here, because psycopg need not be installed
 
             sa.event.listen(engine, "do_connect", postgresql.connect)
+            sa.event.listen(engine, "checkout", postgresql.discard_if_closed)
         return engine
 
     @contextmanager

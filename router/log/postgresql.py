@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 from psycopg.errors import _WaitTimeout
+from sqlalchemy.exc import InvalidatePoolError
 
 _CONNECT_TIMEOUT_S = 3
 
@@ -31,3 +32,14 @@ class ImpatientConnection(psycopg.Connection[Any]):
 def connect(_dialect: object, _record: object, arguments: Any, parameters: Any) -> ImpatientConnection:
     """Connect in SQLAlchemy's stead (its event `do_connect`). Raises psycopg.OperationalError."""
     return ImpatientConnection.connect(*arguments, **{"connect_timeout": _CONNECT_TIMEOUT_S, **parameters})
+
+
+def discard_if_closed(connection: Any, _record: object, _fairy: object) -> None:
+    """Have a connection made anew that the server closed while it lay in the pool (SQLAlchemy's event `checkout`).
+
+    `pool_pre_ping` would ask the server, which costs every write a round trip more.
+    """
+    try:
+        connection.pgconn.consume_input()
+    except psycopg.OperationalError:
+        raise InvalidatePoolError from None
