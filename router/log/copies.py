@@ -3,7 +3,8 @@
 To bring the file up to date, the hidden copy is taken from the state it was left in to the newest one, then swapped
 with the public copy by rename. So a reader never sees a half-written file, and no write costs more than what is new.
 A copy is trusted only if inode, size and time of change are those recorded after it was last written: one that was
-torn by a crash or edited by hand is thrown away and made again, from the other copy or from the table.
+edited by hand is thrown away and made again, from the other copy or from the table. One that was torn by a crash is
+known by its inode, recorded before it was written to: whatever was done to it since is what is done to it again.
 """
 
 from __future__ import annotations
@@ -91,6 +92,13 @@ class FollowingFile:
         public = self._known_copies(head).get(_signature(self._path))
         return public is not None and public.rev == head.rev
 
+    def is_being_written(self, within_s: float) -> bool:
+        """Whether some process has been at work on the file in the last so many seconds."""
+        try:
+            return time.time() - self._hidden.stat().st_mtime < within_s
+        except FileNotFoundError:
+            return False
+
     def follow(self, head: Head, connection: sa.Connection) -> None:
         """Bring the file to `head`. Raises OSError when it cannot be written; the public copy is then unharmed."""
         known = self._known_copies(head)
@@ -101,24 +109,30 @@ class FollowingFile:
 
     def _follow(self, head: Head, connection: sa.Connection, known: dict[str, _Copy]) -> None:
         public = known.get(_signature(self._path))
-        hidden = known.get(_signature(self._hidden))
+        hidden = known.get(_signature(self._hidden)) or known.get(_under_way(self._hidden))
+        recorded = {_signature(self._path): public} if public else {}
+        self._keep_what_is_not_ours(head)
         if hidden is None or (public is not None and public.end - hidden.end > public.end // 20):
-            # Copying is faster than encoding many rows anew.
-            # Unlinked, not overwritten: someone may still be reading what used to be the public copy.
-            self._hidden.unlink(missing_ok=True)
-            if public is not None:
-                shutil.copyfile(self._path, self._hidden)
-                hidden = public
-            else:
-                self._hidden.write_bytes(self._format.head + self._format.foot)
-                hidden = _Copy(rev=0, seq=0, end=len(self._format.head))
+            # What is recorded of an inode must not be believed of a new file that is given the same number.
+            self._remember(head, recorded)
+            hidden = self._make_hidden(public)
+        self._remember(head, {_under_way(self._hidden): hidden} | recorded)
         with self._hidden.open("r+b") as file:
             for row in _rerated(connection, hidden):
                 self._rewrite(file, row, hidden.end)
             hidden = self._extend(file, _added(connection, hidden, head), hidden, head)
-        self._keep_what_is_not_ours(head)
-        self._remember(head, {_signature(self._hidden): hidden} | ({_signature(self._path): public} if public else {}))
+        self._remember(head, {_signature(self._hidden): hidden} | recorded)
         self._swap(keep_public=public is not None)
+
+    def _make_hidden(self, public: _Copy | None) -> _Copy:
+        """A hidden copy that is like the public one, or an empty one when that is not to be trusted."""
+        # Unlinked, not overwritten: someone may still be reading what used to be the public copy.
+        self._hidden.unlink(missing_ok=True)
+        if public is None:
+            self._hidden.write_bytes(self._format.head + self._format.foot)
+            return _Copy(rev=0, seq=0, end=len(self._format.head))
+        _copy(self._path, self._hidden)  # faster than encoding many rows anew
+        return public
 
     def _rewrite(self, file: BinaryIO, row: sa.Row[Any], end: int) -> None:
         line = self._format.encode(row)
@@ -177,11 +191,13 @@ class FollowingFile:
         nothing = len(self._format.head + self._format.foot)
         if not self._path.exists() or self._path.stat().st_size <= nothing or self._follows()[:1] == [head.store_id]:
             return
-        kept = dated(self._path, "kept")
+        kept = dated(self._path, "kept", self._path.stat().st_mtime)
+        if kept.exists():  # since an attempt that failed after this
+            return
         try:
             os.link(self._path, kept)
         except OSError:  # a file system without hard links
-            shutil.copyfile(self._path, kept)
+            _copy(self._path, kept)
 
     def _swap(self, *, keep_public: bool) -> None:
         self._retired.unlink(missing_ok=True)
@@ -219,9 +235,17 @@ class FollowingFile:
         os.replace(new, self._state)
 
 
-def dated(path: Path, why: str) -> Path:
-    """A name beside `path` that says why and when the file was set aside."""
-    return path.with_name(f"{path.name}.{why}-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
+def dated(path: Path, why: str, when: float | None = None) -> Path:
+    """A name beside `path` that says why the file was set aside, and of when it is (seconds since 1970; None: now)."""
+    return path.with_name(f"{path.name}.{why}-{datetime.fromtimestamp(when or time.time(), UTC):%Y%m%dT%H%M%S.%fZ}")
+
+
+def _copy(source: Path, target: Path) -> None:
+    try:
+        shutil.copyfile(source, target)
+    except OSError:
+        target.unlink(missing_ok=True)  # on a full disk it would take the room that is left
+        raise
 
 
 def _follows_of(head: Head) -> list[Any]:
@@ -243,6 +267,11 @@ def _signature(path: Path) -> str:
     except FileNotFoundError:
         return "missing"
     return f"{facts.st_ino}:{facts.st_size}:{facts.st_mtime_ns}"
+
+
+def _under_way(path: Path) -> str:
+    """Stands for the signature of a copy while it is written to."""
+    return f"{_signature(path).partition(':')[0]}:under way"
 
 
 def _rerated(connection: sa.Connection, copy: _Copy) -> sa.Result[Any]:

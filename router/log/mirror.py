@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from router.log.copies import FollowingFile, Head
 from router.log.formats import CsvFormat, JsonFormat
@@ -40,10 +40,11 @@ class Mirror:
     def sync(self, reading: Callable[[], AbstractContextManager[sa.Connection]]) -> None:
         """Bring both files to what the table holds now.
 
-        reading: opens a connection. Raises OSError when a file cannot be written or another process holds on to them.
+        reading: opens a connection. Raises OSError when a file cannot be written, or another process holds on to both
+        without writing them.
         """
         while True:
-            with FileLock(self._lock_path, timeout=_LOCK_TIMEOUT_S, poll_interval=0.01), reading() as connection:
+            with self._locked(), reading() as connection:
                 head = _head(connection)
                 behind = [file for file in self._files if not file.is_current(head)]
                 rest = max((file.rest_left() for file in behind), default=0.0)
@@ -51,6 +52,22 @@ class Mirror:
                     _follow_all(behind, head, connection)
                     return
             time.sleep(rest)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        lock = FileLock(self._lock_path, poll_interval=0.01)
+        while True:
+            try:
+                lock.acquire(timeout=_LOCK_TIMEOUT_S)
+                break
+            except Timeout:
+                # The first build of a large log takes a minute: no reason to call the log degraded.
+                if not any(file.is_being_written(within_s=_LOCK_TIMEOUT_S) for file in self._files):
+                    raise
+        try:
+            yield
+        finally:
+            lock.release()
 
 
 def _follow_all(files: Sequence[FollowingFile], head: Head, connection: sa.Connection) -> None:

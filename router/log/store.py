@@ -268,11 +268,13 @@ class LogStore(LogReader):
             return
         try:
             self._mirror.sync(self._database.reading)
-        except (LogUnavailable, OSError) as error:
+        except LogUnavailable as error:
             self._mirror_problem = _problem(error, self._mirror_problem)
-            if isinstance(error, LogUnavailable):
-                raise
-            raise LogUnavailable(f"The files in LOG_DIR ({self._log_dir}) cannot be written: {error}") from error
+            raise
+        except OSError as error:
+            problem = LogUnavailable(f"The files in LOG_DIR ({self._log_dir}) cannot be written: {error}")
+            self._mirror_problem = _problem(problem, self._mirror_problem)
+            raise problem from error
         self._mirror_problem = None
 
     def _catch_up(self) -> None:

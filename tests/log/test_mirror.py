@@ -2,6 +2,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -9,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import sqlalchemy as sa
+from filelock import FileLock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -130,6 +135,58 @@ def test_a_file_that_was_edited_or_torn_is_made_anew(
     assert_files_equal_table(sqlite_store, tmp_path)
 
 
+_FOLLOWS_UNTIL_A_FILE_HAS = """
+import resource, signal, sys
+from pathlib import Path
+from router.log.store import LogStore
+
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+LogStore(Path(sys.argv[1])).flush()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit that ends a process in mid-write.")
+def test_a_copy_that_a_killed_process_left_torn_is_finished_and_not_made_anew(tmp_path: Path) -> None:
+    with LogStore(tmp_path) as store:
+        for number in range(3):
+            store.append(made_up(prompt_id=str(number), response="x" * 300_000))
+            store.flush()
+    with LogStore(tmp_path, mirror=False) as store:
+        store.rate("0", 5)
+        store.append(made_up(prompt_id="3", response="y" * 3_000_000))
+    limit = (tmp_path / "prompts.json").stat().st_size + 1_000_000
+    killed = subprocess.run([sys.executable, "-c", _FOLLOWS_UNTIL_A_FILE_HAS, str(tmp_path), str(limit)], check=False)
+    assert killed.returncode == -signal.SIGXFSZ
+    assert [(row["prompt_id"], row["rating"]) for row in in_json(tmp_path)] == [("0", None), ("1", None), ("2", None)]
+    torn = (tmp_path / ".prompts.json.next").stat()
+    assert torn.st_size == limit
+    with LogStore(tmp_path) as store:
+        store.flush()
+        assert_files_equal_table(store, tmp_path)
+    assert (tmp_path / "prompts.json").stat().st_ino == torn.st_ino
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of a file.")
+def test_a_copy_for_which_there_is_no_room_does_not_take_the_room_that_is_left(tmp_path: Path) -> None:
+    with LogStore(tmp_path) as store:
+        for _ in range(2):
+            store.append(made_up(response="x" * 500_000))
+            store.flush()
+    (tmp_path / ".prompts.json.next").unlink()
+    with LogStore(tmp_path, mirror=False) as store:
+        store.append(made_up())
+    limit = (tmp_path / "prompts.json").stat().st_size // 2
+    refused = subprocess.run(
+        [sys.executable, "-c", _FOLLOWS_UNTIL_A_FILE_HAS.replace("SIG_DFL", "SIG_IGN"), str(tmp_path), str(limit)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "LogUnavailable" in refused.stderr
+    assert not (tmp_path / ".prompts.json.next").exists()
+
+
 def test_an_edit_that_keeps_the_size_is_noticed(sqlite_store: LogStore, tmp_path: Path) -> None:
     sqlite_store.append(made_up(response="Things fall."))
     sqlite_store.flush()
@@ -206,6 +263,26 @@ def test_what_another_process_wrote_shows_in_the_files_of_this_one(open_store: O
     one = made_up()
     open_store(mirror=False).append(one)
     wait_until(lambda: [row["prompt_id"] for row in in_json(tmp_path)] == [one.prompt_id], within_s=1.5)
+
+
+def test_a_log_whose_files_another_process_is_still_building_is_not_degraded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("router.log.mirror._LOCK_TIMEOUT_S", 0.2)
+    other = FileLock(tmp_path / ".mirror.lock")
+    other.acquire()
+    with LogStore(tmp_path) as store:
+        building_until = time.monotonic() + 1
+        while time.monotonic() < building_until:
+            (tmp_path / ".prompts.json.next").touch()
+            assert store.status().ok
+        wait_until(lambda: not store.status().ok, within_s=5)  # for nobody writes to it any more
+        assert "LOG_DIR" in (store.status().reason or "")
+        other.release()
+        wait_until(lambda: store.status().ok, within_s=5)
+        store.append(made_up())
+        store.flush()
+        assert_files_equal_table(store, tmp_path)
 
 
 def test_closing_leaves_the_files_up_to_date(tmp_path: Path) -> None:
