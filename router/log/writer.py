@@ -12,13 +12,13 @@ from sqlalchemy.exc import IntegrityError
 from router.errors import UnknownPrompt
 from router.log.database import Database, DatabaseCorrupt
 from router.log.pending import Record
+from router.log.prepared import Prepared
 from router.log.schema import clock, interactions, started, template_versions
 from router.log.started import CUT_SHORT, abandoned
 
 Result = TypeVar("Result")
 
-# Built once: putting a statement together costs more than SQLite takes to run it.
-_TICK = (
+_TICK = Prepared(
     clock.update()
     .values(rev=clock.c.rev + 1, seq=clock.c.seq + sa.bindparam("new_rows"))
     .returning(clock.c.rev, clock.c.seq)
@@ -27,9 +27,11 @@ _TICK = (
 _LOCK = clock.update().values(rev=clock.c.rev)
 _TAKE_OUT = clock.update().values(rev=clock.c.rev + 1, rebuilds=clock.c.rebuilds + 1)
 _INSERT = interactions.insert()
+_INSERT_ONE = Prepared(_INSERT)
 _BEGIN = started.insert()
 _END_OF_START = started.delete().where(started.c.prompt_id == sa.bindparam("ended"))
-_RATE = (
+_END_OF_ONE_START = Prepared(_END_OF_START)
+_RATE = Prepared(
     interactions.update()
     .where(interactions.c.prompt_id == sa.bindparam("rated"))
     .values(rating=sa.bindparam("new_rating"), rev=sa.bindparam("new_rev"))
@@ -105,7 +107,7 @@ class Writer:
 
         def update(connection: sa.Connection) -> None:
             rev, _ = _tick(connection, new_rows=0)
-            changed = connection.execute(_RATE, {"rated": prompt_id, "new_rating": rating, "new_rev": rev})
+            changed = _RATE.execute(connection, {"rated": prompt_id, "new_rating": rating, "new_rev": rev})
             if changed.rowcount == 0:
                 raise UnknownPrompt(prompt_id)
 
@@ -152,15 +154,15 @@ def _tick(connection: sa.Connection, *, new_rows: int) -> tuple[int, int]:
     It takes the write lock until the commit, on SQLite and PostgreSQL alike, so that changes are committed in the
     order of their revs and no transaction has to give up half-way.
     """
-    rev, seq = connection.execute(_TICK, {"new_rows": new_rows}).one()
+    rev, seq = _TICK.execute(connection, {"new_rows": new_rows}).one()
     return rev, seq
 
 
 def _insert(connection: sa.Connection, record: Record) -> None:
     rev, seq = _tick(connection, new_rows=1)
-    connection.execute(_INSERT, {**record.columns, "rev": rev, "seq": seq})
+    _INSERT_ONE.execute(connection, {**record.columns, "rev": rev, "seq": seq})
     if record.begun:
-        connection.execute(_END_OF_START, {"ended": record.prompt_id})
+        _END_OF_ONE_START.execute(connection, {"ended": record.prompt_id})
     version = record.columns["template_version"]
     if version is None or record.template_text is None:
         return
