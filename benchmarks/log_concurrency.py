@@ -1,21 +1,24 @@
 """Many writers at once on one log: `python -m benchmarks.log_concurrency`.
 
 Eight threads of one process and four more processes; half of the writes of each append, half rate what it appended.
+Then only processes, one, two and four of them: what a log takes in however many write to it.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Barrier as ProcessBarrier
 from typing import NamedTuple
 
-from benchmarks.common import print_table
+from benchmarks.common import interleaved, median, print_table
 from benchmarks.log_common import DATABASES, SPAWN, Place, example, files_equal, options, places
 from router.log.store import LogStore
 
 THREADS, PROCESSES = 8, 4
+ROUNDS = 5
 
 
 class Written(NamedTuple):
@@ -30,13 +33,34 @@ def main() -> None:
     """Measure and print."""
     chosen = options(__doc__, writes=500)
     with places(chosen) as made:
-        rows = []
+        rows, rates = [], []
         for database in made.databases:
             with made.log(database) as place:
                 rows.append([DATABASES[database], *run(place, chosen.writes)])
+            with made.log(database) as place:
+                turns = interleaved({str(n): partial(rate_of, place, chosen.writes, n) for n in (1, 2, 4)}, ROUNDS)
+            rates.append([DATABASES[database], *(f"{median(turn):,.0f}" for turn in turns.values())])
     header = ["", "wall s", "writes/s", "errors", "rows lost", "ratings lost", "rows in the table", "files equal it"]
     title = f"{THREADS} threads and {PROCESSES} processes at once, {chosen.writes} writes each"
     print_table(title, header, rows)
+    print_table(f"Writes a second, median of {ROUNDS}", ["processes that write", "1", "2", "4"], rates)
+
+
+def rate_of(place: Place, writes: int, processes: int) -> float:
+    """Writes a second of so many processes, all together."""
+    start = SPAWN.Barrier(processes + 1)
+    ends = [SPAWN.Pipe(duplex=False) for _ in range(processes)]
+    writers = [SPAWN.Process(target=write_and_tell, args=(place, start, writes, sender)) for _, sender in ends]
+    for writer in writers:
+        writer.start()
+    start.wait()
+    began = time.perf_counter()
+    done = [receiver.recv() for receiver, _ in ends]
+    seconds = time.perf_counter() - began
+    for writer in writers:
+        writer.join()
+    assert not any(written.errors for written in done), done
+    return processes * writes / seconds
 
 
 def run(place: Place, writes: int) -> list[str]:
