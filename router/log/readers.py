@@ -63,6 +63,8 @@ def read(text: io.TextIOWrapper) -> Iterator[Row | BadRow]:
     """
     assert isinstance(text.buffer, io.BufferedReader)
     head = text.buffer.peek()
+    if head.startswith(b"PAR1"):
+        raise UnreadableFile("is a Parquet file. What import reads is JSON and CSV.")
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in head:
         raise UnreadableFile("is not UTF-8 text (UTF-16, perhaps). Save it as UTF-8.")
     begin = head.removeprefix(codecs.BOM_UTF8).lstrip()[:1]

@@ -230,6 +230,7 @@ def test_params_nested_deeper_than_the_log_can_write_are_a_bad_row(
         (b" \n\n", "is empty"),
         ('[{"prompt": "a"}]'.encode("utf-16"), "is not UTF-8"),
         ("prompt,timestamp".encode("utf-16-le"), "is not UTF-8"),
+        (b"PAR1\x15\x04\x15", "is a Parquet file"),
         (b"prompt;timestamp\na;1\n", "'prompt'"),
         (b"prompt,answer\na,b\n", "'timestamp'"),
         (b"prompt,timestamp,tokens,token count\n", "'token_count' twice"),
