@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,9 +18,8 @@ from hypothesis import strategies as st
 
 from router.log.interaction import COLUMNS
 from router.log.store import LogStore
+from tests.log.conftest import OpenStore
 from tests.log.support import assert_files_equal_table, in_csv, in_json, made_up, wait_until
-
-OpenStore = Callable[..., LogStore]
 
 
 @pytest.fixture

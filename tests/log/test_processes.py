@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,9 +13,8 @@ from router.log.schema import started
 from router.log.store import LogStore
 from tests.faults.faults import Fault
 from tests.faults.server import FaultServer
+from tests.log.conftest import OpenStore
 from tests.log.support import assert_files_equal_table, in_csv, in_json, made_up, wait_until
-
-OpenStore = Callable[..., LogStore]
 
 _WRITERS = """
 import sys, threading
