@@ -31,6 +31,7 @@ _LAYOUT = 2  # raise it when a format changes: every file is then built anew
 _WRITE_BYTES = 1 << 20
 _PROBE_BYTES = 4096
 _SEQ_BYTES = 32
+_MISSING = "missing"
 
 
 # Built once: putting a statement together costs more than SQLite takes to run it.
@@ -109,7 +110,7 @@ class FollowingFile:
 
     def _follow(self, head: Head, connection: sa.Connection, known: dict[str, _Copy]) -> None:
         public = known.get(_signature(self._path))
-        hidden = known.get(_signature(self._hidden)) or known.get(_under_way(self._hidden))
+        hidden = self._known_hidden(known)
         recorded = {_signature(self._path): public} if public else {}
         self._keep_what_is_not_ours(head)
         if hidden is None or (public is not None and public.end - hidden.end > public.end // 20):
@@ -123,6 +124,11 @@ class FollowingFile:
             hidden = self._extend(file, _added(connection, hidden, head), hidden, head)
         self._remember(head, {_signature(self._hidden): hidden} | recorded)
         self._swap(keep_public=public is not None)
+
+    def _known_hidden(self, known: dict[str, _Copy]) -> _Copy | None:
+        copy = known.get(_signature(self._hidden)) or known.get(_under_way(self._hidden))
+        # One that was torn is never shorter than it was, unless someone else cut it or put another in its place.
+        return copy if copy and self._hidden.stat().st_size >= copy.end else None
 
     def _make_hidden(self, public: _Copy | None) -> _Copy:
         """A hidden copy that is like the public one, or an empty one when that is not to be trusted."""
@@ -163,7 +169,10 @@ class FollowingFile:
         seen = b""
         while position + len(seen) < end:
             # Twice as much each time: a row can be some hundred kilobytes, and is searched from its start again.
-            seen += file.read(min(max(_PROBE_BYTES, len(seen)), end - position - len(seen)))
+            more = file.read(min(max(_PROBE_BYTES, len(seen)), end - position - len(seen)))
+            if not more:
+                raise _NotAsRecordedError
+            seen += more
             found = seen.find(self._format.separator)
             if found >= 0:
                 return position + found
@@ -191,9 +200,9 @@ class FollowingFile:
         nothing = len(self._format.head + self._format.foot)
         if not self._path.exists() or self._path.stat().st_size <= nothing or self._follows()[:1] == [head.store_id]:
             return
-        kept = dated(self._path, "kept", self._path.stat().st_mtime)
-        if kept.exists():  # since an attempt that failed after this
-            return
+        if any(kept.samefile(self._path) for kept in self._path.parent.glob(f"{self._path.name}.kept-*")):
+            return  # since an attempt that failed after this
+        kept = dated(self._path, "kept")
         try:
             os.link(self._path, kept)
         except OSError:  # a file system without hard links
@@ -215,8 +224,13 @@ class FollowingFile:
         if state.get("follows") != _follows_of(head):
             return {}
         copies = {signature: _Copy(*facts) for signature, facts in state["copies"].items()}
-        # A copy that is ahead followed a table that has since been restored from a backup.
-        return {signature: copy for signature, copy in copies.items() if copy.rev <= head.rev}
+        # A copy that is ahead followed a table that has since been restored from a backup. One that was missing when it
+        # was recorded is nothing to go by.
+        return {
+            signature: copy
+            for signature, copy in copies.items()
+            if copy.rev <= head.rev and not signature.startswith(_MISSING)
+        }
 
     def _follows(self) -> list[Any]:
         return list(self._read_state().get("follows", []))
@@ -235,9 +249,9 @@ class FollowingFile:
         os.replace(new, self._state)
 
 
-def dated(path: Path, why: str, when: float | None = None) -> Path:
-    """A name beside `path` that says why the file was set aside, and of when it is (seconds since 1970; None: now)."""
-    return path.with_name(f"{path.name}.{why}-{datetime.fromtimestamp(when or time.time(), UTC):%Y%m%dT%H%M%S.%fZ}")
+def dated(path: Path, why: str) -> Path:
+    """A name beside `path` that says why and when the file was set aside."""
+    return path.with_name(f"{path.name}.{why}-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -265,7 +279,7 @@ def _signature(path: Path) -> str:
     try:
         facts = path.stat()
     except FileNotFoundError:
-        return "missing"
+        return _MISSING
     return f"{facts.st_ino}:{facts.st_size}:{facts.st_mtime_ns}"
 
 

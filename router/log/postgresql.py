@@ -6,6 +6,7 @@ has no timeout for that.
 
 from __future__ import annotations
 
+import selectors
 from typing import Any
 
 import psycopg
@@ -39,7 +40,12 @@ def discard_if_closed(connection: Any, _record: object, _fairy: object) -> None:
 
     `pool_pre_ping` would ask the server, which costs every write a round trip more.
     """
-    try:
-        connection.pgconn.consume_input()
-    except psycopg.OperationalError:
-        raise InvalidatePoolError from None
+    # Nobody has asked it anything: what it has to say is farewell, or a change of settings, which is worth no more.
+    if connection.closed or _has_something_to_say(connection.pgconn.socket):
+        raise InvalidatePoolError
+
+
+def _has_something_to_say(socket: int) -> bool:
+    with selectors.DefaultSelector() as selector:
+        selector.register(socket, selectors.EVENT_READ)
+        return bool(selector.select(0))

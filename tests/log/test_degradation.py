@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
@@ -209,6 +210,28 @@ def test_a_postgresql_that_falls_silent_degrades_the_log_and_loses_nothing(tmp_p
         )
         store.flush()
         assert_files_equal_table(store, tmp_path)
+
+
+@pytest.mark.parametrize("how", ["pg_terminate_backend(pid)", "idle_session_timeout"])
+def test_connections_that_postgresql_closed_while_nobody_used_them_are_not_used(
+    tmp_path: Path, postgresql: sa.URL, how: str
+) -> None:
+    url = sa.make_url(empty_schema(postgresql)).update_query_dict({"application_name": uuid.uuid4().hex})
+    patient = url.update_query_dict({"options": f"{url.query['options']} -c idle_session_timeout=100ms"})
+    chosen = patient if how == "idle_session_timeout" else url
+    of_store = f"FROM pg_stat_activity WHERE application_name = '{url.query['application_name']}'"
+    engine = sa.create_engine(postgresql, isolation_level="AUTOCOMMIT")
+    with engine.connect() as outside, LogStore(tmp_path, chosen.render_as_string(hide_password=False)) as store:
+        store._follower.stop(5)  # which would meet the closed connections first
+        one = made_up()
+        store.append(one)
+        for use in (lambda: store.rate(one.prompt_id, 3), lambda: store.get(one.prompt_id)):
+            if how != "idle_session_timeout":
+                outside.exec_driver_sql(f"SELECT {how} {of_store}")
+            wait_until(lambda: not outside.exec_driver_sql(f"SELECT pid {of_store}").all(), within_s=10)
+            use()
+        assert store.get(one.prompt_id).rating == 3
+    engine.dispose()
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,27 @@ def test_a_copy_that_a_killed_process_left_torn_is_finished_and_not_made_anew(tm
     assert (tmp_path / "prompts.json").stat().st_ino == torn.st_ino
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit that ends a process in mid-write.")
+@pytest.mark.parametrize("how", ["cut", "gone"])
+def test_a_torn_copy_that_someone_else_cut_or_took_away_is_made_anew(tmp_path: Path, how: str) -> None:
+    with LogStore(tmp_path) as store:
+        for number in range(3):
+            store.append(made_up(prompt_id=str(number), response="x" * 300_000))
+            store.flush()
+    with LogStore(tmp_path, mirror=False) as store:
+        store.rate("2", 5)
+        store.append(made_up(prompt_id="3", response="y" * 3_000_000))
+    limit = (tmp_path / "prompts.json").stat().st_size + 1_000_000
+    subprocess.run([sys.executable, "-c", _FOLLOWS_UNTIL_A_FILE_HAS, str(tmp_path), str(limit)], check=False)
+    if how == "cut":
+        os.truncate(tmp_path / ".prompts.json.next", 500)
+    else:
+        (tmp_path / ".prompts.json.next").unlink()
+    with LogStore(tmp_path) as store:
+        store.flush()
+        assert_files_equal_table(store, tmp_path)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of a file.")
 def test_a_copy_for_which_there_is_no_room_does_not_take_the_room_that_is_left(tmp_path: Path) -> None:
     with LogStore(tmp_path) as store:
