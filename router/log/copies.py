@@ -27,7 +27,7 @@ from router.log.formats import ENCODED_COLUMNS, Format
 from router.log.rows import ROWS_AT_A_TIME
 from router.log.schema import interactions
 
-_LAYOUT = 2  # raise it when a format changes: every file is then built anew
+_LAYOUT = 3  # raise it when a format changes: every file is then built anew
 _WRITE_BYTES = 1 << 20
 _PROBE_BYTES = 4096
 _SEQ_BYTES = 32
@@ -45,6 +45,7 @@ _ADDED = (
     .where(interactions.c.seq > sa.bindparam("copied"), interactions.c.seq <= sa.bindparam("newest"))
     .order_by(interactions.c.seq)
 )
+_NAME_OF = sa.select(interactions.c.prompt_id).where(interactions.c.seq == sa.bindparam("seq"))
 
 
 class Head(NamedTuple):
@@ -58,11 +59,15 @@ class Head(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Copy:
-    """How far a copy has come: all changes up to `rev`, all rows up to `seq`; the last row stops at byte `end`."""
+    """How far a copy has come: all changes up to `rev`, all rows up to `seq`; the last row stops at byte `end`.
+
+    newest: the prompt_id of the row `seq`.
+    """
 
     rev: int
     seq: int
     end: int
+    newest: str
 
 
 class _NotAsRecordedError(Exception):
@@ -102,7 +107,12 @@ class FollowingFile:
 
     def follow(self, head: Head, connection: sa.Connection) -> None:
         """Bring the file to `head`. Raises OSError when it cannot be written; the public copy is then unharmed."""
-        known = self._known_copies(head)
+        # Restored from a backup, and written to since, a table has other rows than those that were followed.
+        known = {
+            signature: copy
+            for signature, copy in self._known_copies(head).items()
+            if copy.seq == 0 or connection.scalar(_NAME_OF, {"seq": copy.seq}) == copy.newest
+        }
         try:
             self._follow(head, connection, known)
         except _NotAsRecordedError:
@@ -136,7 +146,7 @@ class FollowingFile:
         self._hidden.unlink(missing_ok=True)
         if public is None:
             self._hidden.write_bytes(self._format.head + self._format.foot)
-            return _Copy(rev=0, seq=0, end=len(self._format.head))
+            return _Copy(rev=0, seq=0, end=len(self._format.head), newest="")
         _copy(self._path, self._hidden)  # faster than encoding many rows anew
         return public
 
@@ -180,12 +190,12 @@ class FollowingFile:
 
     def _extend(self, file: BinaryIO, rows: sa.Result[Any], copy: _Copy, head: Head) -> _Copy:
         file.seek(copy.end)
-        seq, end = copy.seq, copy.end
+        seq, end, newest = copy.seq, copy.end, None
         pieces: list[bytes] = []
         waiting = 0
         for row in rows:
             pieces += (self._format.separator if seq else self._format.opening, self._format.encode(row))
-            seq = row.seq
+            seq, newest = row.seq, row
             waiting += len(pieces[-2]) + len(pieces[-1])
             if waiting > _WRITE_BYTES:
                 file.write(b"".join(pieces))
@@ -193,7 +203,7 @@ class FollowingFile:
                 pieces.clear()
         file.write(b"".join([*pieces, self._format.foot]))
         file.truncate()
-        return _Copy(head.rev, seq, end + waiting)
+        return _Copy(head.rev, seq, end + waiting, copy.newest if newest is None else newest.prompt_id)
 
     def _keep_what_is_not_ours(self, head: Head) -> None:
         """Give a public file that another database (or another program) wrote a second, dated name."""
@@ -243,7 +253,7 @@ class FollowingFile:
         return state if isinstance(state, dict) else {}
 
     def _remember(self, head: Head, copies: dict[str, _Copy]) -> None:
-        facts = {signature: [copy.rev, copy.seq, copy.end] for signature, copy in copies.items()}
+        facts = {signature: [copy.rev, copy.seq, copy.end, copy.newest] for signature, copy in copies.items()}
         new = self._state.with_suffix(".state-new")
         new.write_text(json.dumps({"follows": _follows_of(head), "copies": facts}))
         os.replace(new, self._state)

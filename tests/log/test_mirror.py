@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -259,6 +260,22 @@ def test_files_follow_a_table_that_was_restored_from_a_backup(sqlite_store: LogS
     sqlite_store.flush()
     assert_files_equal_table(sqlite_store, tmp_path)
     assert len(in_json(tmp_path)) == 1
+
+
+def test_files_follow_a_table_that_was_restored_and_has_overtaken_them_since(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'shared.db'}"
+    with LogStore(tmp_path / "a", url) as store:
+        store.append(made_up(prompt_id="kept"))
+    shutil.copy(tmp_path / "shared.db", tmp_path / "backup.db")
+    with LogStore(tmp_path / "a", url) as store:
+        store.append(made_up(prompt_id="lost with the restore"))
+    shutil.copy(tmp_path / "backup.db", tmp_path / "shared.db")
+    with LogStore(tmp_path / "b", url) as store:
+        for _ in range(5):
+            store.append(made_up())
+    with LogStore(tmp_path / "a", url) as store:
+        store.flush()
+        assert_files_equal_table(store, tmp_path / "a")
 
 
 def test_files_follow_where_there_are_no_hard_links(
