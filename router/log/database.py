@@ -9,23 +9,38 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from filelock import FileLock
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from router.errors import LogUnavailable
+from router.log import salvage
 from router.log.copies import dated
 from router.log.schema import migrate
 
 _OPEN_LOCK_TIMEOUT_S = 30.0
 _SQLITE_SUFFIXES = ("-wal", "-shm", "")  # in the order in which they are set aside: the database itself comes last
 _READS_TAKE_LONGER = 3.0  # a chart is about all rows, a write about one
+_POSTGRESQL_HAS_NO_TABLE = ("42P01", "3F000")  # undefined_table, invalid_schema_name
 
 
-class DatabaseCorrupt(LogUnavailable):
-    """The SQLite file is damaged. `Database.set_aside_if_corrupt` makes room for a new one."""
+class DatabaseLost(LogUnavailable):
+    """What was open is not the log's database any more. The next use opens the one that is, or begins a new one."""
+
+
+class DatabaseCorrupt(DatabaseLost):
+    """The SQLite file was damaged, and has been set aside if a check found that too."""
+
+
+class TablesMissing(DatabaseLost):
+    """The tables have vanished. The next use makes them anew."""
+
+
+class _Opened(NamedTuple):
+    engine: sa.Engine
+    identity: tuple[int, int] | None
 
 
 class Database:
@@ -40,10 +55,14 @@ class Database:
         self._url = url
         self._file = _sqlite_file(url) if url else log_dir / "prompts.db"
         self._busy_timeout_s = busy_timeout_s
-        self._engine: sa.Engine | None = None
-        self._opened: tuple[int, int] | None = None
+        self._opened: _Opened | None = None
         self._opening = threading.Lock()
         self.notice: str | None = None
+
+    @property
+    def file(self) -> Path | None:
+        """The database of SQLite, None for PostgreSQL."""
+        return self._file
 
     @property
     def files(self) -> list[Path]:
@@ -52,23 +71,29 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
-        """A connection to read from. Raises LogUnavailable."""
-        engine = self._open()
+        """A connection to read from. Raises LogUnavailable, and DatabaseLost where the next use may succeed."""
         patience_s = self._busy_timeout_s * _READS_TAKE_LONGER
-        with self._named_errors(), engine.connect() as connection, self._patience(connection, patience_s):
-            yield connection
+        with self._made_ready_when_lost():
+            engine = self._open().engine
+            with self._named_errors(), engine.connect() as connection, self._patience(connection, patience_s):
+                yield connection
 
     @contextmanager
     def writing(self, *, many: bool = False) -> Iterator[sa.Connection]:
         """A transaction, durable when the block has ended, rolled back when it raised.
 
         many: it is about many rows and may take its time.
-        Raises LogUnavailable. IntegrityError and DataError come through: they are about the row, not the database.
+        Raises LogUnavailable, and DatabaseLost where the next use may succeed. IntegrityError and DataError come
+        through: they are about the row, not the database.
         """
-        engine = self._open()
         patience_s = None if many else self._busy_timeout_s
-        with self._named_errors(), engine.begin() as connection, self._patience(connection, patience_s):
-            yield connection
+        with self._made_ready_when_lost():
+            engine, identity = self._open()
+            with self._named_errors(), engine.begin() as connection, self._patience(connection, patience_s):
+                yield connection
+            if identity != _identity(self._file):
+                # Committed to a file that another process had set aside by then, or that somebody deleted.
+                raise DatabaseLost(self._message("another file has taken its place"))
 
     def erase_remains(self) -> bool:
         """Rewrite SQLite's file and empty its -wal, so that neither holds anything of rows that were deleted.
@@ -76,7 +101,7 @@ class Database:
         False when the -wal could not be emptied, because another process was reading. PostgreSQL reuses the room of
         deleted rows by itself, in its own time; nothing is done there. Raises LogUnavailable.
         """
-        engine = self._open()
+        engine = self._open().engine
         if engine.dialect.name != "sqlite":
             return True
         with self._named_errors(), engine.connect() as connection:
@@ -91,7 +116,18 @@ class Database:
                     return not held_back
                 time.sleep(0.02)  # SQLite waits for readers, but not for another process that empties the -wal too
 
-    def set_aside_if_corrupt(self) -> None:
+    @contextmanager
+    def _made_ready_when_lost(self) -> Iterator[None]:
+        try:
+            yield
+        except DatabaseCorrupt:
+            self._set_aside_if_corrupt()
+            raise
+        except TablesMissing:
+            self.close()
+            raise
+
+    def _set_aside_if_corrupt(self) -> None:
         """Rename a damaged SQLite file, so that the next use begins a new one. Nothing is ever overwritten."""
         if self._file is None:
             return
@@ -100,37 +136,36 @@ class Database:
                 self.close()
                 if self._file.exists() and _is_damaged(self._file):
                     kept = dated(self._file, "corrupt")
+                    self.notice = salvage.begin(kept)
                     for part, suffix in zip(self.files, _SQLITE_SUFFIXES, strict=True):
                         if part.exists():
                             os.rename(part, kept.with_name(kept.name + suffix))
-                    self.notice = f"The database was damaged. It was set aside as {kept.name} and a new one was begun."
         except OSError as error:
             raise LogUnavailable(self._message(str(error))) from error
 
     def close(self) -> None:
         """Give back all connections; the next use opens the database again."""
-        if self._engine is not None:
-            self._engine.dispose()
-            self._engine = None
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            opened.engine.dispose()
 
-    def _open(self) -> sa.Engine:
-        engine = self._engine
-        if engine is not None and self._opened == _identity(self._file):
-            return engine
+    def _open(self) -> _Opened:
+        opened = self._opened
+        if opened is not None and opened.identity == _identity(self._file):
+            return opened
         with self._opening:
-            if self._opened != _identity(self._file):
+            opened = self._opened
+            if opened is None or opened.identity != _identity(self._file):
                 # Deleted or replaced under our feet: what is written to the open file would be lost.
                 self.close()
-            if self._engine is None:
-                self._engine = self._open_new()
-                self._opened = _identity(self._file)
-            return self._engine
+                opened = self._opened = _Opened(self._open_new(), _identity(self._file))
+            return opened
 
     def leave_to_parent(self) -> None:
         """After a fork: the connections belong to the parent, which goes on using them."""
-        if self._engine is not None:
-            self._engine.dispose(close=False)
-        self._engine = None
+        if self._opened is not None:
+            self._opened.engine.dispose(close=False)
+        self._opened = None
         self._opening = threading.Lock()
 
     def _open_new(self) -> sa.Engine:
@@ -187,7 +222,7 @@ class Database:
             raise
         except SQLAlchemyError as error:
             reason = str(getattr(error, "orig", None) or error)
-            raise (DatabaseCorrupt if _tells_of_damage(error) else LogUnavailable)(self._message(reason)) from error
+            raise _kind(error)(self._message(reason)) from error
 
     @contextmanager
     def _patience(self, connection: sa.Connection, seconds: float | None) -> Iterator[None]:
@@ -240,9 +275,16 @@ def _survive_power_loss(connection: Any, _record: object) -> None:
     connection.execute("PRAGMA synchronous=FULL")
 
 
-def _tells_of_damage(error: SQLAlchemyError) -> bool:
-    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
-    return code is not None and (code & 0xFF) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+def _kind(error: SQLAlchemyError) -> type[LogUnavailable]:
+    """What it says of the database."""
+    cause = getattr(error, "orig", None)
+    if isinstance(cause, sqlite3.Error):
+        code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            return DatabaseCorrupt
+        # SQLite has no code for it.
+        return TablesMissing if str(cause).startswith("no such table") else LogUnavailable
+    return TablesMissing if getattr(cause, "sqlstate", None) in _POSTGRESQL_HAS_NO_TABLE else LogUnavailable
 
 
 def _is_damaged(file: Path) -> bool:

@@ -44,9 +44,11 @@ class LogReader:
         return to_interaction(found[0])
 
     def conversation(self, conversation_id: str) -> list[Interaction]:
-        """The interactions of a conversation in the order they were logged. Raises LogUnavailable."""
+        """The interactions of a conversation in the order of asking. Raises LogUnavailable."""
         column = interactions.c
-        written = sa.select(*COLUMN_OBJECTS).where(column.conversation_id == conversation_id).order_by(column.seq)
+        of_this = column.conversation_id == conversation_id
+        # `seq` alone would put what was brought over from a damaged database after what was asked since.
+        written = sa.select(*COLUMN_OBJECTS).where(of_this).order_by(column.timestamp, column.seq)
         waiting = [from_columns(record.columns) for record in self._pending.of_conversation(conversation_id)]
         return [*map(to_interaction, self.read(written)), *waiting]
 

@@ -137,7 +137,9 @@ def migrate(engine: sa.Engine) -> None:
             # A replica that was stopped in the midst of this must not stop all others.
             connection.execute(sa.text("SET LOCAL lock_timeout = '5s'"))
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_POSTGRESQL_LOCK)))
-        connection.execute(sa.text("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL)"))
+        # PostgreSQL refuses even `IF NOT EXISTS` to a role that may use the tables but not make any.
+        if not sa.inspect(connection).has_table(_schema_version.name):
+            connection.execute(sa.text("CREATE TABLE schema_version (version INTEGER NOT NULL)"))
         version = connection.execute(sa.select(_schema_version.c.version)).scalar()
         if version is None:
             version = 0

@@ -10,51 +10,31 @@ import threading
 import time
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import sqlalchemy as sa
 from filelock import Timeout
 from sqlalchemy.exc import DataError, IntegrityError
 
-from router.errors import LogUnavailable
+from router.errors import LogUnavailable, UnknownPrompt
 from router.log.database import Database
 from router.log.interaction import Interaction
 from router.log.mirror import Follower, Mirror
 from router.log.pending import Pending, Record
 from router.log.reader import LogReader
 from router.log.rows import clean, to_row
+from router.log.salvage import Salvage
 from router.log.started import Beginning, Beginnings, ProcessMark
+from router.log.status import LogStatus, Problem
 from router.log.writer import Writer
 
 _logger = logging.getLogger(__name__)
 
 _RECOVERY_EVERY_S = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class LogStatus:
-    """How the log is doing.
-
-    ok: everything is written. since: when that ended, ISO 8601 UTC. reason: why, naming the setting to look at.
-    pending: interactions kept in memory until they can be written. lost: those that did not fit there.
-    notice: what happened to the log that a person should know, such as a damaged database that was set aside.
-    """
-
-    ok: bool
-    since: str | None = None
-    reason: str | None = None
-    pending: int = 0
-    lost: int = 0
-    notice: str | None = None
-
-
-class _Problem(NamedTuple):
-    since: str
-    reason: str
+_SALVAGE_SLICE_S = 0.3  # the files should follow within a second meanwhile
 
 
 class LogStore(LogReader):
@@ -74,10 +54,11 @@ class LogStore(LogReader):
         self._writer = Writer(self._database)
         self._mirror = Mirror(log_dir) if mirror else None
         self._mark = ProcessMark(log_dir)
+        self._salvage = Salvage(self._database.file, log_dir / ".salvage.lock", self.add_all, self._restore)
         # One write at a time in this process: threads then queue here, in order, not in SQLite's polling.
         self._writing = threading.RLock()
-        self._write_problem: _Problem | None = None
-        self._mirror_problem: _Problem | None = None
+        self._write_problem: Problem | None = None
+        self._mirror_problem: Problem | None = None
         self._beginnings = Beginnings(self._write_beginnings, self._writing)
         self._next_recovery = 0.0  # on the monotonic clock
         self._closed = False
@@ -150,7 +131,7 @@ class LogStore(LogReader):
                         self._pending.add(record)
             except LogUnavailable as error:
                 self._pending.add(record)
-                self._write_problem = _problem(error)
+                self._write_problem = Problem.of(error)
             except (sa.exc.SQLAlchemyError, OverflowError):
                 # The row itself cannot be stored. Whoever asked still gets the answer.
                 self._pending.remove(record, lost=True)
@@ -165,7 +146,14 @@ class LogStore(LogReader):
         with self._writing:
             if self._pending.rate(prompt_id, rating):
                 return
-            self._writer.rate(clean(prompt_id), rating)
+            try:
+                self._writer.rate(clean(prompt_id), rating)
+            except UnknownPrompt:
+                if self._salvage.under_way():
+                    raise LogUnavailable(
+                        "The database was damaged, and this may be among what is still missing."
+                    ) from None
+                raise
         self._follower.wake()
 
     def add_all(self, rows: Sequence[dict[str, Any]]) -> int:
@@ -184,11 +172,19 @@ class LogStore(LogReader):
         before: ISO 8601 UTC, compared as text. Returns how many there were. The files follow, see `wait_for_files`;
         what SQLite's own files still hold of them goes with `erase_remains`. Raises LogUnavailable.
         """
+        self.finish_salvage()  # else what is brought over later would come back
         with self._writing:
             self._write_pending()
             deleted = self._writer.delete(before, clean(prompt_ids))
         self._follower.wake()
         return deleted
+
+    def finish_salvage(self) -> None:
+        """Bring over all that a damaged database still holds, which can take minutes. Raises LogUnavailable."""
+        try:
+            self._salvage.finish()
+        except OSError as error:
+            raise LogUnavailable(f"The damaged database beside the log's cannot be brought over: {error}") from error
 
     def erase_remains(self) -> bool:
         """As `Database.erase_remains`. Takes time and room in proportion to the whole database."""
@@ -219,7 +215,7 @@ class LogStore(LogReader):
     def status(self) -> LogStatus:
         """How the log is doing, from memory, at no cost."""
         problem = self._write_problem or self._mirror_problem
-        lost, notice = self._pending.lost, self._database.notice
+        lost, notice = self._pending.lost, self._salvage.notice or self._database.notice
         if problem is None and not len(self._pending):
             return LogStatus(ok=True, lost=lost, notice=notice)
         if problem is None:
@@ -250,7 +246,7 @@ class LogStore(LogReader):
                 if self._write_problem is not None:
                     self._writer.probe()
             except LogUnavailable as error:
-                self._write_problem = _problem(error, self._write_problem)
+                self._write_problem = Problem.of(error, self._write_problem)
                 raise
             self._write_problem = None
 
@@ -269,11 +265,11 @@ class LogStore(LogReader):
         try:
             self._mirror.sync(self._database.reading)
         except LogUnavailable as error:
-            self._mirror_problem = _problem(error, self._mirror_problem)
+            self._mirror_problem = Problem.of(error, self._mirror_problem)
             raise
         except OSError as error:
             problem = LogUnavailable(f"The files in LOG_DIR ({self._log_dir}) cannot be written: {error}")
-            self._mirror_problem = _problem(problem, self._mirror_problem)
+            self._mirror_problem = Problem.of(problem, self._mirror_problem)
             raise problem from error
         self._mirror_problem = None
 
@@ -283,6 +279,19 @@ class LogStore(LogReader):
             self.flush()
         except LogUnavailable as error:
             _logger.debug("The log is degraded: %s", error)
+        if not self._closed:
+            self._salvage_some()
+
+    def _salvage_some(self) -> None:
+        try:
+            if self._salvage.step(_SALVAGE_SLICE_S):
+                self._follower.wake()
+        except (LogUnavailable, OSError) as error:
+            _logger.debug("A damaged database is not brought over just now: %s", error)
+
+    def _restore(self, versions: Sequence[dict[str, Any]], begun: Sequence[dict[str, Any]]) -> None:
+        with self._writing:
+            self._writer.restore(versions, begun)
 
     def _recover(self) -> None:
         """Now and then: what dead processes had begun becomes `interrupted` rows."""
@@ -295,7 +304,7 @@ class LogStore(LogReader):
             self._mark.sweep()
         except LogUnavailable as error:
             self._next_recovery = 0.0
-            self._write_problem = _problem(error, self._write_problem)
+            self._write_problem = Problem.of(error, self._write_problem)
             raise
         except (sa.exc.SQLAlchemyError, ValueError, TypeError, KeyError, OSError):
             _logger.exception("What dead processes had begun cannot be logged.")
@@ -307,9 +316,9 @@ class LogStore(LogReader):
             process = self._mark.name()
             self._writer.begin([beginning.row(process) for beginning in beginnings])
         except LogUnavailable as error:
-            self._write_problem = _problem(error, self._write_problem)
+            self._write_problem = Problem.of(error, self._write_problem)
         except OSError as error:  # of the mark, which lies where the files do
-            self._mirror_problem = _problem(error, self._mirror_problem)
+            self._mirror_problem = Problem.of(error, self._mirror_problem)
         except sa.exc.SQLAlchemyError:
             # A row that can never be written, such as one whose prompt_id is there already: trying again is no help.
             _logger.exception("The beginnings of %d requests could not be logged.", len(beginnings))
@@ -329,8 +338,3 @@ def _begin_anew_after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
     os.register_at_fork(after_in_child=_begin_anew_after_fork)
-
-
-def _problem(error: Exception, earlier: _Problem | None = None) -> _Problem:
-    since = earlier.since if earlier else datetime.now(UTC).isoformat(timespec="milliseconds")
-    return _Problem(since, str(error))

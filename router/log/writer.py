@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from router.errors import UnknownPrompt
-from router.log.database import Database, DatabaseCorrupt
+from router.log.database import Database, DatabaseLost
 from router.log.pending import Record
 from router.log.prepared import Prepared
 from router.log.schema import clock, interactions, started, template_versions
@@ -39,7 +39,7 @@ _RATE = Prepared(
 
 
 class Writer:
-    """Writes to a database; a damaged SQLite file is set aside and the write goes to a new one.
+    """Writes to a database; when that is lost (see `DatabaseLost`), to the one that takes its place.
 
     What is written is durable when a method returns. All of them raise LogUnavailable when it could not be.
     """
@@ -84,6 +84,18 @@ class Writer:
             return len(new)
 
         return self._transaction(add_new, many=True)
+
+    def restore(self, versions: Sequence[dict[str, Any]], begun: Sequence[dict[str, Any]]) -> None:
+        """Add rows of `template_versions` and of `started`, save those that are there and requests that have ended."""
+
+        def add_new(connection: sa.Connection) -> None:
+            connection.execute(_LOCK)
+            for row in versions:
+                _add_unless_known(connection, row, template_versions.c.version)
+            for row in begun:
+                _add_unless_known(connection, row, started.c.prompt_id, interactions.c.prompt_id)
+
+        self._transaction(add_new, many=True)
 
     def delete(self, before: str | None, prompt_ids: Sequence[str]) -> int:
         """Take out what came in before a moment, and what has one of these ids: how many interactions were there."""
@@ -137,8 +149,7 @@ class Writer:
         try:
             with self._database.writing(many=many) as connection:
                 return work(connection)
-        except DatabaseCorrupt:
-            self._database.set_aside_if_corrupt()
+        except DatabaseLost:
             with self._database.writing(many=many) as connection:
                 return work(connection)
 
@@ -177,6 +188,14 @@ def _insert(connection: sa.Connection, record: Record) -> None:
             first_used=record.columns["timestamp"],
         )
     )
+
+
+def _add_unless_known(
+    connection: sa.Connection, row: dict[str, Any], key: sa.Column[Any], *ended: sa.Column[Any]
+) -> None:
+    known = (sa.select(column).where(column == row[key.name]) for column in (key, *ended))
+    if not any(connection.execute(select).first() for select in known):
+        connection.execute(sa.insert(key.table), row)
 
 
 def _replace_presumed(connection: sa.Connection, record: Record) -> None:

@@ -55,7 +55,7 @@ def test_a_request_that_goes_on_is_kept_without_being_asked_for(store: LogStore)
 def test_a_request_that_ends_at_once_costs_no_second_transaction(store: LogStore) -> None:
     store.append(made_up())
     commits: list[str] = []
-    sa.event.listen(store._database._open(), "commit", lambda _: commits.append(threading.current_thread().name))
+    sa.event.listen(store._database._open().engine, "commit", lambda _: commits.append(threading.current_thread().name))
     with store._writing:  # so that the thread of the beginnings finds each request ended, however slow this machine is
         for number in range(20):
             store.begin(made_up(prompt_id=f"fast-{number}"), None, lasts_s=60)

@@ -24,6 +24,7 @@ def run(store: LogStore, log_dir: Path, before: str | None, prompt_ids: Sequence
     log_dir: where the store keeps its files. ask: have the person at the terminal confirm it.
     Returns the exit code. Raises LogUnavailable.
     """
+    store.finish_salvage()
     unknown = _unknown(store, prompt_ids)
     for prompt_id in unknown:
         tell(f"No interaction has the prompt_id {prompt_id!r}.")
