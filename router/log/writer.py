@@ -50,7 +50,7 @@ class Writer:
     def write(self, record: Record) -> None:
         """Add an interaction, and its template version when that is new.
 
-        One that is there already is left as it is, unless it was only presumed to be interrupted.
+        Of one that is there already only the rating changes, unless it was only presumed to be interrupted.
         """
         try:
             self._transaction(lambda connection: _insert(connection, record))
@@ -58,7 +58,7 @@ class Writer:
             # A commit whose acknowledgement was lost is tried again, and the row is there.
             if not self._has(record.prompt_id):
                 raise
-            self._transaction(lambda connection: _replace_presumed(connection, record))
+            self._transaction(lambda connection: _merge(connection, record))
 
     def begin(self, started_rows: list[dict[str, Any]]) -> None:
         """Note that requests have begun. Their prompt_ids must be new."""
@@ -116,14 +116,7 @@ class Writer:
 
     def rate(self, prompt_id: str, rating: int | None) -> None:
         """Set or withdraw the rating of an interaction. Raises UnknownPrompt."""
-
-        def update(connection: sa.Connection) -> None:
-            rev, _ = _tick(connection, new_rows=0)
-            changed = _RATE.execute(connection, {"rated": prompt_id, "new_rating": rating, "new_rev": rev})
-            if changed.rowcount == 0:
-                raise UnknownPrompt(prompt_id)
-
-        self._transaction(update)
+        self._transaction(lambda connection: _set_rating(connection, prompt_id, rating))
 
     def recover(self) -> None:
         """Log the requests that dead processes had begun, as `interrupted`."""
@@ -198,12 +191,25 @@ def _add_unless_known(
         connection.execute(sa.insert(key.table), row)
 
 
-def _replace_presumed(connection: sa.Connection, record: Record) -> None:
-    """Put a finished interaction where its request had been given up for dead, and have the files built anew."""
+def _merge(connection: sa.Connection, record: Record) -> None:
+    """Bring to a row what is known since: a rating, or its end, where the request had been given up for dead.
+
+    In that case, the files are built anew.
+    """
     connection.execute(_LOCK)
     column = interactions.c
+    rating = record.columns["rating"]
     presumed = interactions.delete().where(column.prompt_id == record.prompt_id, column.error == CUT_SHORT)
     found = connection.execute(presumed.returning(column.rating)).first()
     if found is not None:
         connection.execute(_TAKE_OUT)
-        _insert(connection, replace(record, columns={**record.columns, "rating": found.rating}))
+        _insert(connection, replace(record, columns={**record.columns, "rating": rating or found.rating}))
+    elif rating is not None:  # given while the record waited
+        _set_rating(connection, record.prompt_id, rating)
+
+
+def _set_rating(connection: sa.Connection, prompt_id: str, rating: int | None) -> None:
+    rev, _ = _tick(connection, new_rows=0)
+    changed = _RATE.execute(connection, {"rated": prompt_id, "new_rating": rating, "new_rev": rev})
+    if changed.rowcount == 0:
+        raise UnknownPrompt(prompt_id)

@@ -10,6 +10,7 @@ import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ import sqlalchemy as sa
 from router.errors import LogUnavailable
 from router.log.pending import Pending, Record
 from router.log.rows import to_row
+from router.log.schema import clock, interactions
+from router.log.started import CUT_SHORT
 from router.log.store import LogStore
 from tests.log.support import assert_files_equal_table, in_csv, made_up, wait_until
 from tests.postgresql import empty_schema
@@ -65,6 +68,25 @@ def test_what_a_locked_database_refuses_is_written_when_it_is_free(tmp_path: Pat
         assert store.status().ok
         assert store.conversation("waiting") == waiting
         assert store.count() == 6
+
+
+@pytest.mark.parametrize("error", [None, CUT_SHORT])
+def test_a_rating_given_while_a_row_waits_is_kept_though_the_row_came_into_the_table_meanwhile(
+    tmp_path: Path, error: str | None
+) -> None:
+    one = made_up(rating=None)
+    with LogStore(tmp_path, busy_timeout_s=0.05) as store, LogStore(tmp_path) as other:
+        # As when the acknowledgement of a commit is lost, or another process gave the request up for dead.
+        with other._database.writing() as connection:
+            connection.execute(clock.update().values(rev=clock.c.rev + 1, seq=clock.c.seq + 1))
+            connection.execute(interactions.insert(), {**to_row(replace(one, error=error)), "rev": 1, "seq": 1})
+            store.append(one)
+            assert store.status().pending == 1
+            store.rate(one.prompt_id, 5)
+        store.flush()
+        assert store.get(one.prompt_id) == replace(one, rating=5)
+        assert store.count() == 1
+        assert_files_equal_table(store, tmp_path)
 
 
 _FULL_DISK = """
