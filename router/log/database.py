@@ -75,7 +75,7 @@ class Database:
         patience_s = self._busy_timeout_s * _READS_TAKE_LONGER
         with self._made_ready_when_lost():
             engine = self._open().engine
-            with self._named_errors(), engine.connect() as connection, self._patience(connection, patience_s):
+            with self._named_errors(), engine.connect() as connection, self._session(connection, patience_s):
                 yield connection
 
     @contextmanager
@@ -89,7 +89,7 @@ class Database:
         patience_s = None if many else self._busy_timeout_s
         with self._made_ready_when_lost():
             engine, identity = self._open()
-            with self._named_errors(), engine.begin() as connection, self._patience(connection, patience_s):
+            with self._named_errors(), engine.begin() as connection, self._session(connection, patience_s):
                 yield connection
             if identity != _identity(self._file):
                 # Committed to a file that another process had set aside by then, or that somebody deleted.
@@ -210,7 +210,7 @@ class Database:
         if url.drivername == "postgresql+psycopg":
             from router.log import postgresql  # here, because psycopg need not be installed
 
-            sa.event.listen(engine, "do_connect", postgresql.connect)
+            sa.event.listen(engine, "do_connect", postgresql.connector(self._busy_timeout_s))
             sa.event.listen(engine, "checkout", postgresql.discard_if_closed)
         return engine
 
@@ -225,8 +225,11 @@ class Database:
             raise _kind(error)(self._message(reason)) from error
 
     @contextmanager
-    def _patience(self, connection: sa.Connection, seconds: float | None) -> Iterator[None]:
-        """Have PostgreSQL answer within so many seconds, or whenever it can. SQLite has its own limit."""
+    def _session(self, connection: sa.Connection, seconds: float | None) -> Iterator[None]:
+        """Have PostgreSQL answer within so many seconds, or whenever it can, and end a session in which it failed.
+
+        SQLite has its own limit.
+        """
         if connection.dialect.driver != "psycopg":
             yield
             return
@@ -234,8 +237,14 @@ class Database:
         driver_connection.patience_s = seconds
         try:
             yield
+        except (IntegrityError, DataError):
+            raise
+        except SQLAlchemyError:
+            # A session keeps the settings it began with, and may be one with a server that is no more than a standby.
+            connection.invalidate()
+            raise
         finally:
-            driver_connection.patience_s = self._busy_timeout_s  # also for the question whether it still lives
+            driver_connection.patience_s = self._busy_timeout_s
 
     def _message(self, reason: str) -> str:
         if self._url is None:

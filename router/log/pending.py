@@ -52,11 +52,14 @@ class Pending:
         with self._lock:
             return next(iter(self._records.values()), None)
 
-    def remove(self, record: Record, *, lost: bool = False) -> None:
-        """Take a record out: it is written now, or it never can be (`lost`)."""
+    def remove(self, record: Record, *, lost: bool = False) -> bool:
+        """Take a record out: it is written now, or it never can be (`lost`). False when it was rated meanwhile."""
         with self._lock:
+            if not lost and self._records.get(record.prompt_id, record) is not record:
+                return False
             self._records.pop(record.prompt_id, None)
             self.lost += lost
+            return True
 
     def find(self, prompt_id: str) -> Record | None:
         """The record of this prompt_id, if it waits here."""

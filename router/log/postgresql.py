@@ -7,9 +7,11 @@ has no timeout for that.
 from __future__ import annotations
 
 import selectors
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
+from psycopg import sql
 from psycopg.errors import _WaitTimeout
 from sqlalchemy.exc import InvalidatePoolError
 
@@ -19,7 +21,7 @@ _CONNECT_TIMEOUT_S = 3
 class ImpatientConnection(psycopg.Connection[Any]):
     """Waits so many seconds for each answer of the server, for ever when None."""
 
-    patience_s: float | None = 60.0
+    patience_s: float | None = None
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         """As `psycopg.Connection.wait`. Raises OperationalError, and is closed, when no answer came in time."""
@@ -30,9 +32,25 @@ class ImpatientConnection(psycopg.Connection[Any]):
             raise psycopg.OperationalError(f"no answer within {self.patience_s:g} s") from None
 
 
-def connect(_dialect: object, _record: object, arguments: Any, parameters: Any) -> ImpatientConnection:
-    """Connect in SQLAlchemy's stead (its event `do_connect`). Raises psycopg.OperationalError."""
-    return ImpatientConnection.connect(*arguments, **{"connect_timeout": _CONNECT_TIMEOUT_S, **parameters})
+def connector(patience_s: float) -> Callable[[object, object, Any, Any], ImpatientConnection]:
+    """What connects in SQLAlchemy's stead (its event `do_connect`). It raises psycopg.OperationalError.
+
+    patience_s: how long to wait for an answer. For a lock it is somewhat less: a server does not notice that who waited
+    for one has gone, and a session of it would stay behind for each.
+    """
+
+    def connect(_dialect: object, _record: object, arguments: Any, parameters: Any) -> ImpatientConnection:
+        connection = ImpatientConnection.connect(*arguments, **{"connect_timeout": _CONNECT_TIMEOUT_S, **parameters})
+        connection.patience_s = patience_s
+        try:
+            connection.execute(sql.SQL("SET lock_timeout = {}").format(int(900 * patience_s)))  # milliseconds
+            connection.commit()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    return connect
 
 
 def discard_if_closed(connection: Any, _record: object, _fairy: object) -> None:

@@ -143,11 +143,17 @@ class LogStore(LogReader):
 
         Raises UnknownPrompt, LogUnavailable.
         """
+        if self._pending.rate(prompt_id, rating):
+            return
+        self._check_can_write()
         with self._writing:
-            if self._pending.rate(prompt_id, rating):
-                return
+            self._check_can_write()  # since this one began to wait for the others
             try:
                 self._writer.rate(clean(prompt_id), rating)
+            except LogUnavailable as error:
+                self._write_problem = Problem.of(error)
+                self._follower.wake()  # which finds out when that has passed
+                raise
             except UnknownPrompt:
                 if self._salvage.under_way():
                     raise LogUnavailable(
@@ -238,6 +244,11 @@ class LogStore(LogReader):
     def _can_write(self) -> bool:
         return self._write_problem is None
 
+    def _check_can_write(self) -> None:
+        """Known to be failing: no crowd should wait for it. Raises LogUnavailable."""
+        if self._write_problem is not None:
+            raise LogUnavailable(self._write_problem.reason)
+
     def _write_pending(self) -> None:
         with self._writing:
             try:
@@ -257,7 +268,9 @@ class LogStore(LogReader):
             _logger.exception("The interaction %s can never be written.", record.prompt_id)
             self._pending.remove(record, lost=True)
         else:
-            self._pending.remove(record)
+            while not self._pending.remove(record):
+                record = self._pending.find(record.prompt_id) or record
+                self._writer.rate(record.prompt_id, record.columns["rating"])
 
     def _sync_files(self) -> None:
         if self._mirror is None:

@@ -61,8 +61,11 @@ class Writer:
             self._transaction(lambda connection: _merge(connection, record))
 
     def begin(self, started_rows: list[dict[str, Any]]) -> None:
-        """Note that requests have begun. Their prompt_ids must be new."""
-        self._transaction(lambda connection: connection.execute(_BEGIN, started_rows))
+        """Note that requests have begun."""
+        try:
+            self._transaction(lambda connection: connection.execute(_BEGIN, started_rows))
+        except IntegrityError:  # as above, and some of these may be new
+            self.restore((), started_rows)
 
     def add_all(self, rows: Sequence[dict[str, Any]]) -> int:
         """Add interactions, as `to_row` makes them, in one transaction; those that are there already are left alone.

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -68,6 +69,33 @@ def test_what_a_locked_database_refuses_is_written_when_it_is_free(tmp_path: Pat
         assert store.status().ok
         assert store.conversation("waiting") == waiting
         assert store.count() == 6
+
+
+def test_ratings_do_not_queue_for_a_database_that_is_known_to_be_locked(tmp_path: Path) -> None:
+    with LogStore(tmp_path, busy_timeout_s=2) as store:
+        one, waiting = made_up(), made_up()
+        store.append(one)
+        holder = sqlite3.connect(tmp_path / "prompts.db", isolation_level=None)
+        holder.execute("BEGIN IMMEDIATE")
+        refused = 0
+        began = time.monotonic()
+        with ThreadPoolExecutor(20) as pool:
+            for rating in [pool.submit(store.rate, one.prompt_id, 3) for _ in range(20)]:
+                with pytest.raises(LogUnavailable, match="locked"):
+                    rating.result()
+                refused += 1
+        assert refused == 20
+        assert time.monotonic() - began < 20 * 2 / 2, "each waited for itself"
+        assert not store.status().ok
+        store.append(waiting)
+        store.rate(waiting.prompt_id, 4)
+        holder.execute("ROLLBACK")
+        holder.close()
+        store.flush()
+        assert store.get(waiting.prompt_id).rating == 4
+        wait_until(lambda: store.status().ok, within_s=5)
+        store.rate(one.prompt_id, 5)
+        assert store.get(one.prompt_id).rating == 5
 
 
 @pytest.mark.parametrize("error", [None, CUT_SHORT])
@@ -232,6 +260,45 @@ def test_a_postgresql_that_falls_silent_degrades_the_log_and_loses_nothing(tmp_p
         )
         store.flush()
         assert_files_equal_table(store, tmp_path)
+
+
+def test_no_session_stays_behind_waiting_for_a_lock_that_postgresql_does_not_give(
+    tmp_path: Path, postgresql: sa.URL
+) -> None:
+    url = sa.make_url(empty_schema(postgresql))
+    engine = sa.create_engine(url)
+    with LogStore(tmp_path, url.render_as_string(hide_password=False), busy_timeout_s=0.5) as store:
+        store.append(made_up())
+        with engine.begin() as holder:
+            holder.execute(clock.update().values(rev=clock.c.rev))
+            store.append(made_up())
+            assert "lock timeout" in (store.status().reason or "")
+            store._follower.stop(5)
+            waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            assert holder.exec_driver_sql(waiting).scalar() == 0
+        store.flush()
+        assert store.count() == 2
+    engine.dispose()
+
+
+def test_a_postgresql_that_may_be_written_again_is_written_again(tmp_path: Path, postgresql: sa.URL) -> None:
+    outside = sa.create_engine(postgresql, isolation_level="AUTOCOMMIT")
+    name = f"log_{uuid.uuid4().hex}"
+    with outside.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+        url = postgresql.set(database=name).render_as_string(hide_password=False)
+        with LogStore(tmp_path, url) as store:
+            store.append(made_up())
+            connection.exec_driver_sql(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+            connection.exec_driver_sql(
+                f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+            )
+            wait_until(lambda: store.append(made_up()) or not store.status().ok, within_s=10)
+            assert "read-only" in (store.status().reason or "")
+            connection.exec_driver_sql(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+            wait_until(lambda: store.status().ok, within_s=10)
+        connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+    outside.dispose()
 
 
 @pytest.mark.parametrize("how", ["pg_terminate_backend(pid)", "idle_session_timeout"])

@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from router.log import schema
+from router.log.started import Beginning
 from router.log.store import LogStore
 from tests.log.support import assert_files_equal_table, made_up, wait_until
 
@@ -173,9 +174,18 @@ def test_lock_files_of_processes_that_died_are_swept(tmp_path: Path) -> None:
 def test_a_beginning_that_can_never_be_written_is_not_tried_again(
     store: LogStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    one = made_up()
-    for _ in range(2):  # the same prompt_id
-        store.begin(one, None, lasts_s=60)
-        store.keep(one.prompt_id)
+    one = made_up(timestamp=None)
+    store.begin(one, None, lasts_s=60)
+    store.keep(one.prompt_id)
     wait_until(lambda: not store._beginnings._waiting, within_s=5)
     assert sum("could not be logged" in message for message in caplog.messages) == 1
+
+
+def test_beginnings_that_are_there_already_keep_no_other_from_the_table(open_store: Callable[..., LogStore]) -> None:
+    store = open_store(mirror=False)
+    ended, noted, new = (Beginning(made_up(), None, lasts_s=60).row("a process") for _ in range(3))
+    store._writer.begin([noted])
+    store.append(made_up(prompt_id=ended["prompt_id"]))
+    # As when the acknowledgement of a commit was lost.
+    store._writer.begin([ended, noted, new])
+    assert {row.prompt_id for row in store.read(sa.select(schema.started))} == {noted["prompt_id"], new["prompt_id"]}
