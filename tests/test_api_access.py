@@ -179,6 +179,18 @@ def test_downloads_can_be_read_with_pandas(open_server: Server, upstream: FaultS
     assert from_csv.loc[first["prompt_id"], "response"].startswith("'=1+1")  # a formula is defused
 
 
+@pytest.mark.parametrize("name", ["prompts.csv", "prompts.json"])
+def test_a_download_is_compressed_for_who_accepts_it(open_server: Server, name: str) -> None:
+    client = open_server.client
+    client.post("/chat?model=demo", json={"prompt": "Hello?"}).raise_for_status()
+    compressed = client.get(f"/logs/{name}", headers={"Accept-Encoding": "gzip, deflate, br"})
+    as_it_is = client.get(f"/logs/{name}", headers={"Accept-Encoding": "identity"})
+    assert compressed.headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in as_it_is.headers
+    assert compressed.headers["vary"] == as_it_is.headers["vary"] == "Accept-Encoding"
+    assert compressed.content == as_it_is.content != b""
+
+
 def test_no_key_and_no_token_is_ever_printed(open_server: Server, closed_server: Server) -> None:
     for server in (open_server, closed_server):
         printed = "".join(server.output)

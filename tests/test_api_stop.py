@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from random import randbytes
 from typing import Any
 
 import httpx
@@ -83,15 +84,18 @@ uvicorn.run("streamlit_app:app", port=0)
 """
 
 
-def test_a_download_that_is_broken_off_gives_its_place_back(faults: FaultServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+def test_a_download_that_is_broken_off_gives_its_place_back(faults: FaultServer, tmp_path: Path, encoding: str) -> None:
     with LogStore(tmp_path / "logs") as store:
         for _ in range(200):
-            store.append(made_up(response="x" * 100_000))  # far more than a socket holds
+            store.append(made_up(response=randbytes(50_000).hex()))  # far more than a socket holds, compressed too
+    accepted = {"Accept-Encoding": encoding}
     with serving(faults, tmp_path, script=FEW_CONNECTIONS) as server:
         for _ in range(3):
             with ExitStack() as clients:
                 for _ in range(2):
-                    clients.enter_context(server.client.stream("GET", "/logs/prompts.json")).raise_for_status()
+                    download = server.client.stream("GET", "/logs/prompts.json", headers=accepted)
+                    clients.enter_context(download).raise_for_status()
                 refused = server.client.get("/logs/prompts.csv")
                 assert (refused.status_code, refused.json()["error"]["kind"]) == (503, "busy")
             wait_until(lambda: server.client.get("/logs/prompts.csv").status_code == 200, 10)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import zlib
 from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import asdict
 from functools import partial
 from itertools import chain
@@ -90,6 +92,10 @@ def _download(media_type: str, chunks: Callable[[Router], Generator[bytes]]) -> 
         if not _downloads.acquire(blocking=False):
             raise Refused(503, "busy", f"{MOST_DOWNLOADS} downloads are under way. Try again later.")
         pieces = chunks(shared_router())
+        if "gzip" in request.headers.get("Accept-Encoding", ""):
+            # Streamlit would do it, but at a level that takes twice as long for a file that is a seventh smaller.
+            pieces = _gzipped(pieces)
+            headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
         try:
             # The first piece comes before the headers: a log that cannot be read gets the status of an error.
             first = await anyio.to_thread.run_sync(next, pieces, limiter=_threads)
@@ -99,6 +105,14 @@ def _download(media_type: str, chunks: Callable[[Router], Generator[bytes]]) -> 
         return _Download(first, pieces, media_type, headers)
 
     return download
+
+
+def _gzipped(pieces: Generator[bytes]) -> Generator[bytes]:
+    compressor = zlib.compressobj(zlib.Z_BEST_SPEED, wbits=16 + zlib.MAX_WBITS)
+    with closing(pieces):
+        for piece in pieces:
+            yield compressor.compress(piece)
+    yield compressor.flush()
 
 
 class _Download(StreamingResponse):

@@ -8,16 +8,16 @@ from router.log.filter import Filter
 from router.log.formats import CsvFormat, Format, JsonFormat
 from router.log.reader import EVERYTHING, LogReader
 
-_CHUNK_BYTES = 1 << 18
+_CHUNK_BYTES = 1 << 19
 
 
 def csv_chunks(store: LogReader, where: Filter = EVERYTHING) -> Generator[bytes]:
-    """The interactions that pass the filter as a CSV file, in pieces of about 256 KB. Raises LogUnavailable."""
+    """The interactions that pass the filter as a CSV file, in pieces of about 512 KB. Raises LogUnavailable."""
     return _chunks(store, where, CsvFormat())
 
 
 def json_chunks(store: LogReader, where: Filter = EVERYTHING) -> Generator[bytes]:
-    """The interactions that pass the filter as one JSON array, in pieces of about 256 KB. Raises LogUnavailable."""
+    """The interactions that pass the filter as one JSON array, in pieces of about 512 KB. Raises LogUnavailable."""
     return _chunks(store, where, JsonFormat())
 
 
