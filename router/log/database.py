@@ -22,6 +22,7 @@ from router.log.schema import migrate
 
 _OPEN_LOCK_TIMEOUT_S = 30.0
 _SQLITE_SUFFIXES = ("-wal", "-shm", "")  # in the order in which they are set aside: the database itself comes last
+_LARGEST_WAL_LEFT_BYTES = 1 << 26
 _READS_TAKE_LONGER = 3.0  # a chart is about all rows, a write about one
 _POSTGRESQL_HAS_NO_TABLE = ("42P01", "3F000")  # undefined_table, invalid_schema_name
 
@@ -206,7 +207,7 @@ class Database:
             connect_args={"timeout": self._busy_timeout_s} if sqlite else {},
         )
         if sqlite:
-            sa.event.listen(engine, "connect", _survive_power_loss)
+            sa.event.listen(engine, "connect", _prepare_connection)
         if url.drivername == "postgresql+psycopg":
             from router.log import postgresql  # here, because psycopg need not be installed
 
@@ -279,9 +280,11 @@ def _prepare(engine: sa.Engine) -> None:
     migrate(engine)
 
 
-def _survive_power_loss(connection: Any, _record: object) -> None:
+def _prepare_connection(connection: Any, _record: object) -> None:
     # In WAL mode only FULL waits for the disk at every commit.
     connection.execute("PRAGMA synchronous=FULL")
+    # What a long read let the -wal grow to is given back.
+    connection.execute(f"PRAGMA journal_size_limit={_LARGEST_WAL_LEFT_BYTES}")
 
 
 def _kind(error: SQLAlchemyError) -> type[LogUnavailable]:

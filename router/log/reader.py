@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -17,6 +17,8 @@ from router.log.rows import COLUMN_OBJECTS, ROWS_AT_A_TIME, clean, from_columns,
 from router.log.schema import interactions, template_versions
 
 EVERYTHING = Filter()
+_MOST_ROWS = 250
+_PIECE_CHARS = 1 << 20
 
 
 class Logged(NamedTuple):
@@ -93,12 +95,32 @@ class LogReader:
             yield Logged(row.seq, to_interaction(row))
 
     def stream(self, where: Filter = EVERYTHING) -> Iterator[sa.Row[Any]]:
-        """As `rows`, as they are in the table: `ENCODED_COLUMNS` of `router.log.formats`."""
-        statement = sa.select(*ENCODED_COLUMNS).where(*where.conditions()).order_by(interactions.c.seq)
-        with self._database.reading() as connection:
-            yield from connection.execution_options(yield_per=ROWS_AT_A_TIME).execute(statement)
+        """As `rows`, as they are in the table: `ENCODED_COLUMNS` of `router.log.formats`.
 
-    def read(self, statement: sa.Select[Any]) -> list[sa.Row[Any]]:
-        """All rows of a SELECT on the tables of `router.log.schema`. Raises LogUnavailable."""
+        They are read piece by piece, so that who takes them slowly holds up no one: SQLite's -wal would grow, and
+        PostgreSQL could not tidy up. What is added meanwhile is left out; what is rated or deleted may show or not.
+        """
+        seq = interactions.c.seq
+        newest = self.read(sa.select(sa.func.max(seq)))[0][0] or 0
+        piece = (
+            sa.select(*ENCODED_COLUMNS)
+            .where(*where.conditions(), seq > sa.bindparam("reached"), seq <= newest)
+            .order_by(seq)
+            .limit(sa.bindparam("number", type_=sa.Integer))
+            # By another index SQLite would find, and sort, all of the rest again for every piece.
+            .with_hint(interactions, "NOT INDEXED", "sqlite")
+        )
+        values = {"reached": 0, "number": ROWS_AT_A_TIME}
+        while rows := self.read(piece, values):
+            yield from rows
+            if len(rows) < values["number"]:
+                return
+            some = rows[::10]
+            characters = sum(len(row.prompt) + len(row.response) for row in some) // len(some)
+            values = {"reached": rows[-1].seq, "number": min(_MOST_ROWS, max(1, _PIECE_CHARS // (characters + 1)))}
+
+    def read(self, statement: sa.Select[Any], values: Mapping[str, Any] | None = None) -> list[sa.Row[Any]]:
+        """All rows of a SELECT on the tables of `router.log.schema`, with its parameters. Raises LogUnavailable."""
         with self._database.reading() as connection:
-            return list(connection.execute(statement).all())
+            # One statement needs no transaction, which would be two round trips more.
+            return list(connection.execution_options(isolation_level="AUTOCOMMIT").execute(statement, values).all())

@@ -3,13 +3,16 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sqlite3
 import tracemalloc
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from router.log.export import csv_chunks, json_chunks
 from router.log.filter import Filter
+from router.log.rows import to_row
 from router.log.store import LogStore
 from tests.log.support import made_up
 
@@ -50,3 +53,25 @@ def test_an_export_needs_little_memory_however_long_the_log_is(tmp_path: Path, c
         tracemalloc.stop()
     assert total > 32_000_000
     assert peak < 16_000_000
+
+
+def test_who_reads_slowly_keeps_no_room_in_the_database(tmp_path: Path) -> None:
+    with LogStore(tmp_path, mirror=False) as store:
+        before = [made_up() for _ in range(120)]
+        for one in before:
+            store.append(one)
+        rows = store.rows()
+        read = [next(rows)]
+        store.append(made_up())
+        with closing(sqlite3.connect(tmp_path / "prompts.db")) as outside:
+            assert outside.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+        assert (tmp_path / "prompts.db-wal").stat().st_size == 0
+        read += rows
+        assert [row.interaction for row in read] == before, "and what came later is left out"
+
+
+def test_an_export_is_read_in_pieces_that_fit_together(store: LogStore) -> None:
+    sizes = [10] * 300 + [30_000] * 80 + [10] * 300
+    ids = [f"{number:04}" for number in range(len(sizes))]
+    store.add_all([to_row(made_up(prompt_id=id_, response="x" * size)) for id_, size in zip(ids, sizes, strict=True)])
+    assert [row.interaction.prompt_id for row in store.rows()] == ids
