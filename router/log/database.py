@@ -18,7 +18,7 @@ from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 from router.errors import LogUnavailable
 from router.log import salvage
 from router.log.copies import dated
-from router.log.schema import migrate
+from router.log.schema import is_current, migrate
 
 _OPEN_LOCK_TIMEOUT_S = 30.0
 _SQLITE_SUFFIXES = ("-wal", "-shm", "")  # in the order in which they are set aside: the database itself comes last
@@ -175,8 +175,9 @@ class Database:
             with self._named_errors():
                 engine = self._make_engine()
                 try:
-                    with self._open_lock():
-                        _prepare(engine)
+                    if not _is_prepared(engine):
+                        with self._open_lock():
+                            _prepare(engine)
                 except BaseException:
                     engine.dispose()
                     raise
@@ -270,6 +271,15 @@ def _identity(file: Path | None) -> tuple[int, int] | None:
     except OSError:
         return None
     return (facts.st_dev, facts.st_ino) if facts else None
+
+
+def _is_prepared(engine: sa.Engine) -> bool:
+    """Waits for no other process, such as one that was stopped while it had a lock."""
+    with engine.connect() as connection:
+        sqlite = connection.dialect.name == "sqlite"
+        return (not sqlite or connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal") and is_current(
+            connection
+        )
 
 
 def _prepare(engine: sa.Engine) -> None:

@@ -81,6 +81,7 @@ template_versions = sa.Table(
 )
 
 _schema_version = sa.Table("schema_version", _metadata, sa.Column("version", sa.Integer))
+_VERSION = sa.select(_schema_version.c.version)
 
 
 def _first_tables(connection: sa.Connection) -> None:
@@ -125,6 +126,11 @@ MIGRATIONS: list[Callable[[sa.Connection], None]] = [_first_tables, _expiry_of_s
 _POSTGRESQL_LOCK = 7_402_117_001  # any number that nobody else uses in the same database
 
 
+def is_current(connection: sa.Connection) -> bool:
+    """Whether the database has the newest schema. Waits for no one."""
+    return _has_version(connection) and connection.scalar(_VERSION) == len(MIGRATIONS)
+
+
 def migrate(engine: sa.Engine) -> None:
     """Bring the database to the newest schema. Any number of processes may call this at once.
 
@@ -137,10 +143,9 @@ def migrate(engine: sa.Engine) -> None:
             # A replica that was stopped in the midst of this must not stop all others.
             connection.execute(sa.text("SET LOCAL lock_timeout = '5s'"))
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_POSTGRESQL_LOCK)))
-        # PostgreSQL refuses even `IF NOT EXISTS` to a role that may use the tables but not make any.
-        if not sa.inspect(connection).has_table(_schema_version.name):
+        if not _has_version(connection):
             connection.execute(sa.text("CREATE TABLE schema_version (version INTEGER NOT NULL)"))
-        version = connection.execute(sa.select(_schema_version.c.version)).scalar()
+        version = connection.scalar(_VERSION)
         if version is None:
             version = 0
             connection.execute(_schema_version.insert().values(version=0))
@@ -152,3 +157,8 @@ def migrate(engine: sa.Engine) -> None:
             migration(connection)
         if version < len(MIGRATIONS):
             connection.execute(_schema_version.update().values(version=len(MIGRATIONS)))
+
+
+def _has_version(connection: sa.Connection) -> bool:
+    # PostgreSQL refuses `CREATE … IF NOT EXISTS` to a role that may use the tables but not make any.
+    return sa.inspect(connection).has_table(_schema_version.name)

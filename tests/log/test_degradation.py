@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from filelock import FileLock
 
 from router.errors import LogUnavailable
 from router.log.pending import Pending, Record
@@ -69,6 +70,16 @@ def test_what_a_locked_database_refuses_is_written_when_it_is_free(tmp_path: Pat
         assert store.status().ok
         assert store.conversation("waiting") == waiting
         assert store.count() == 6
+
+
+def test_a_log_opens_and_is_read_while_another_process_holds_all_its_locks(tmp_path: Path) -> None:
+    one = made_up()
+    with LogStore(tmp_path) as store:
+        store.append(one)
+    holder = sqlite3.connect(tmp_path / "prompts.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    with FileLock(tmp_path / ".open.lock"), closing(holder), LogStore(tmp_path, busy_timeout_s=60) as store:
+        assert [row.interaction for row in store.rows()] == [one]
 
 
 def test_ratings_do_not_queue_for_a_database_that_is_known_to_be_locked(tmp_path: Path) -> None:
