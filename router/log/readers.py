@@ -24,6 +24,7 @@ KNOWN_COLUMNS = frozenset({*FILE_COLUMNS, "latency"})
 _READ_CHARS = 1 << 20
 _LONGEST_ITEM_CHARS = 1 << 26
 _LONGEST_CELL_CHARS = 1 << 24  # csv keeps four bytes for each while it reads
+_LONGEST_LINE_CHARS = 2 * _LONGEST_CELL_CHARS
 _BETWEEN_ITEMS = re.compile(r"[\s,]*")
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")  # what errors="surrogateescape" makes of a byte that is none
 _LONGEST_TOKEN_CHARS = 16  # -Infinity, or a \u escape with its pair
@@ -198,9 +199,10 @@ def _rows_below(reader: Any, columns: list[str]) -> Iterator[Row | BadRow]:
 
 
 def _lines(text: TextIO) -> Iterator[str]:
-    # A line without an end comes in pieces, and fails as cells that are too long or too few.
-    while line := text.readline(_LONGEST_CELL_CHARS):
+    while line := text.readline(_LONGEST_LINE_CHARS):
         yield line
+        while line and not line.endswith(("\n", "\r")):  # the rest of one that is too long, and fails as a cell that is
+            line = text.readline(_LONGEST_LINE_CHARS)
 
 
 def _value(cell: str) -> str | None:

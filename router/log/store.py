@@ -207,9 +207,10 @@ class LogStore(LogReader):
                     raise
 
     def owns(self, path: Path) -> bool:
-        """Whether a file is one of the log's own: the database, or one of the two files."""
+        """Whether a file is one of the log's own: the database, one of the two files, or a hidden one beside them."""
         own = [*self._database.files, *(self._log_dir / name for name in ("prompts.json", "prompts.csv"))]
-        return path.resolve() in {one.resolve() for one in own}
+        hidden = path.name.startswith(".") and path.resolve().parent == self._log_dir.resolve()
+        return hidden or path.resolve() in {one.resolve() for one in own}
 
     def flush(self) -> None:
         """Write what waits in memory and bring both files up to date now. Raises LogUnavailable."""
@@ -292,6 +293,9 @@ class LogStore(LogReader):
             self.flush()
         except LogUnavailable as error:
             _logger.debug("The log is degraded: %s", error)
+        except Exception as error:
+            self._mirror_problem = Problem.of(error, self._mirror_problem)
+            raise
         if not self._closed:
             self._salvage_some()
 

@@ -197,6 +197,14 @@ def test_items_of_all_sizes_are_read_whole_wherever_they_begin() -> None:
         assert [row.values for row in _read(text)] == rows  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_line_that_is_too_long_is_told_once_and_what_follows_is_read(end: str) -> None:
+    text = end.join(["prompt,timestamp", "x" * 70_000_000, "short,2024-05-01", ""])
+    bad, good = _read(text)
+    assert (bad.line, good) == (2, Row(3, {"prompt": "short", "timestamp": "2024-05-01"}))
+    assert "field larger than" in bad.reason
+
+
 def test_an_item_that_is_too_long_is_told_and_what_follows_is_read() -> None:
     text = '{"prompt": "' + "x" * 70_000_000 + '"}\n{"prompt": "short"}\n'
     assert _read(text) == [BadRow(1, "It is longer than 67,108,864 characters."), Row(2, {"prompt": "short"})]

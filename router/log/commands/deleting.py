@@ -33,9 +33,9 @@ def run(store: LogStore, log_dir: Path, before: str | None, prompt_ids: Sequence
         tell("Nothing was deleted.")
         return 1
     deleted = store.delete(before=before, prompt_ids=prompt_ids)
-    print(f"Deleted {counted(deleted, 'interaction')}.", flush=True)
     erased = _erase_remains(store)
     store.wait_for_files()
+    print(f"Deleted {counted(deleted, 'interaction')}.", flush=True)  # when nothing is left that could fail
     if aside := sorted(path.name for pattern in _SET_ASIDE for path in log_dir.glob(pattern)):
         tell(f"These files in {log_dir} were set aside earlier and can hold what was deleted: {', '.join(aside)}")
     return 0 if erased and not unknown else 1

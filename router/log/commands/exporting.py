@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import uuid
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from router.log.commands.wording import tell
 from router.log.export import csv_chunks, json_chunks
 from router.log.filter import Filter
 from router.log.store import LogStore
@@ -26,6 +28,9 @@ def run(store: LogStore, file_format: str, output: Path | None, where: Filter) -
         with _in_place_of(output) as file:
             _write(store, file_format, where, file)
         return 0
+    if sys.stdout is None:
+        tell("The standard output is closed: name a file with --output.")
+        return 1
     try:
         _write(store, file_format, where, sys.stdout.buffer)
         sys.stdout.flush()
@@ -59,6 +64,8 @@ def _in_place_of(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        if target.exists():
+            shutil.copymode(target, beside)
         os.replace(beside, target)
     except OSError as error:
         error.filename = str(path)
