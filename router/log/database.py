@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,13 +15,11 @@ from filelock import FileLock
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from router.errors import LogUnavailable
-from router.log import salvage
+from router.log import salvage, sqlite
 from router.log.copies import dated
 from router.log.schema import is_current, migrate
 
 _OPEN_LOCK_TIMEOUT_S = 30.0
-_SQLITE_SUFFIXES = ("-wal", "-shm", "")  # in the order in which they are set aside: the database itself comes last
-_LARGEST_WAL_LEFT_BYTES = 1 << 26
 _READS_TAKE_LONGER = 3.0  # a chart is about all rows, a write about one
 _POSTGRESQL_HAS_NO_TABLE = ("42P01", "3F000")  # undefined_table, invalid_schema_name
 
@@ -54,7 +51,7 @@ class Database:
     def __init__(self, log_dir: Path, url: str | None, busy_timeout_s: float) -> None:
         self._log_dir = log_dir
         self._url = url
-        self._file = _sqlite_file(url) if url else log_dir / "prompts.db"
+        self._file = sqlite.file_of(url) if url else log_dir / "prompts.db"
         self._busy_timeout_s = busy_timeout_s
         self._opened: _Opened | None = None
         self._opening = threading.Lock()
@@ -68,7 +65,7 @@ class Database:
     @property
     def files(self) -> list[Path]:
         """What SQLite keeps the database in; none of them need exist. Empty for PostgreSQL."""
-        return [self._file.with_name(self._file.name + suffix) for suffix in _SQLITE_SUFFIXES] if self._file else []
+        return sqlite.parts(self._file) if self._file else []
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -92,7 +89,7 @@ class Database:
             engine, identity = self._open()
             with self._named_errors(), engine.begin() as connection, self._session(connection, patience_s):
                 yield connection
-            if identity != _identity(self._file):
+            if identity != sqlite.identity(self._file):
                 # Committed to a file that another process had set aside by then, or that somebody deleted.
                 raise DatabaseLost(self._message("another file has taken its place"))
 
@@ -135,12 +132,10 @@ class Database:
         try:
             with self._opening, self._open_lock():
                 self.close()
-                if self._file.exists() and _is_damaged(self._file):
+                if self._file.exists() and sqlite.is_damaged(self._file):
                     kept = dated(self._file, "corrupt")
                     self.notice = salvage.begin(kept)
-                    for part, suffix in zip(self.files, _SQLITE_SUFFIXES, strict=True):
-                        if part.exists():
-                            os.rename(part, kept.with_name(kept.name + suffix))
+                    sqlite.set_aside(self._file, kept)
         except OSError as error:
             raise LogUnavailable(self._message(str(error))) from error
 
@@ -152,14 +147,14 @@ class Database:
 
     def _open(self) -> _Opened:
         opened = self._opened
-        if opened is not None and opened.identity == _identity(self._file):
+        if opened is not None and opened.identity == sqlite.identity(self._file):
             return opened
         with self._opening:
             opened = self._opened
-            if opened is None or opened.identity != _identity(self._file):
+            if opened is None or opened.identity != sqlite.identity(self._file):
                 # Deleted or replaced under our feet: what is written to the open file would be lost.
                 self.close()
-                opened = self._opened = _Opened(self._open_new(), _identity(self._file))
+                opened = self._opened = _Opened(self._open_new(), sqlite.identity(self._file))
             return opened
 
     def leave_to_parent(self) -> None:
@@ -198,17 +193,17 @@ class Database:
             raise LogUnavailable(
                 "DATABASE_URL is not a database URL, such as postgresql+psycopg://user@host/db"
             ) from None
-        sqlite = url.get_backend_name() == "sqlite"
+        is_sqlite = url.get_backend_name() == "sqlite"
         engine = sa.create_engine(
             url,
             # A thread that finds no free connection waits, and one that waits for long has met a database that is gone.
             pool_size=5,
             max_overflow=45,
             hide_parameters=True,
-            connect_args={"timeout": self._busy_timeout_s} if sqlite else {},
+            connect_args={"timeout": self._busy_timeout_s} if is_sqlite else {},
         )
-        if sqlite:
-            sa.event.listen(engine, "connect", _prepare_connection)
+        if is_sqlite:
+            sa.event.listen(engine, "connect", sqlite.prepare)
         if url.drivername == "postgresql+psycopg":
             from router.log import postgresql  # here, because psycopg need not be installed
 
@@ -256,30 +251,12 @@ class Database:
         return f"The log at DATABASE_URL ({shown!r}) cannot be used: {reason}"
 
 
-def _sqlite_file(url: str) -> Path | None:
-    with suppress(SQLAlchemyError, ValueError):  # said when the database is opened
-        parts = sa.make_url(url)
-        if parts.get_backend_name() == "sqlite" and parts.database not in (None, "", ":memory:"):
-            return Path(str(parts.database))
-    return None
-
-
-def _identity(file: Path | None) -> tuple[int, int] | None:
-    """Which file it is, whatever its name; None for one that does not exist, and for PostgreSQL."""
-    try:
-        facts = os.stat(file) if file else None
-    except OSError:
-        return None
-    return (facts.st_dev, facts.st_ino) if facts else None
-
-
 def _is_prepared(engine: sa.Engine) -> bool:
     """Waits for no other process, such as one that was stopped while it had a lock."""
     with engine.connect() as connection:
-        sqlite = connection.dialect.name == "sqlite"
-        return (not sqlite or connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal") and is_current(
-            connection
-        )
+        if connection.dialect.name == "sqlite" and connection.exec_driver_sql("PRAGMA journal_mode").scalar() != "wal":
+            return False
+        return is_current(connection)
 
 
 def _prepare(engine: sa.Engine) -> None:
@@ -288,13 +265,6 @@ def _prepare(engine: sa.Engine) -> None:
         with engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA journal_mode=WAL")
     migrate(engine)
-
-
-def _prepare_connection(connection: Any, _record: object) -> None:
-    # In WAL mode only FULL waits for the disk at every commit.
-    connection.execute("PRAGMA synchronous=FULL")
-    # What a long read let the -wal grow to is given back.
-    connection.execute(f"PRAGMA journal_size_limit={_LARGEST_WAL_LEFT_BYTES}")
 
 
 def _kind(error: SQLAlchemyError) -> type[LogUnavailable]:
@@ -307,15 +277,3 @@ def _kind(error: SQLAlchemyError) -> type[LogUnavailable]:
         # SQLite has no code for it.
         return TablesMissing if str(cause).startswith("no such table") else LogUnavailable
     return TablesMissing if getattr(cause, "sqlstate", None) in _POSTGRESQL_HAS_NO_TABLE else LogUnavailable
-
-
-def _is_damaged(file: Path) -> bool:
-    connection = sqlite3.connect(file)
-    try:
-        return bool(connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",))
-    except sqlite3.OperationalError:  # locked or unreadable just now, which is no proof
-        return False
-    except sqlite3.DatabaseError:
-        return True
-    finally:
-        connection.close()
