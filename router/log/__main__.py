@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _export(settings, given)
         with _log(settings) as store:
             ask = not given.yes and sys.stdin.isatty()
-            return deleting.run(store, settings.log_dir, given.before, given.prompt_id, ask=ask)
+            return deleting.run(store, given.before, given.prompt_id, ask=ask)
     except RouterError as error:
         tell(" ".join(str(error).split()))  # a database can have more than one line to say
     except OSError as error:

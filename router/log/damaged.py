@@ -46,7 +46,9 @@ def is_final(error: sqlite3.Error) -> bool:
     return code is None or (code & 0xFF) in _ABOUT_THE_CONTENT
 
 
-def interactions(file: sqlite3.Connection, first: int, most_steps: int) -> Iterator[tuple[int, dict[str, Any] | None]]:
+def readable_interactions(
+    file: sqlite3.Connection, first: int, most_steps: int
+) -> Iterator[tuple[int, dict[str, Any] | None]]:
     """The interactions from a `seq` on, as `to_row` makes them, each with the `seq` up to which all were looked at.
 
     None for each step from one `seq` to the next over damage, an empty dict for a row that can be no interaction.

@@ -20,6 +20,7 @@ from router.log.copies import dated
 from router.log.schema import is_current, migrate
 
 _OPEN_LOCK_TIMEOUT_S = 30.0
+_CHECK_AT_MOST_EVERY_S = 60.0  # it reads all of the file
 _READS_TAKE_LONGER = 3.0  # a chart is about all rows, a write about one
 _POSTGRESQL_HAS_NO_TABLE = ("42P01", "3F000")  # undefined_table, invalid_schema_name
 
@@ -33,7 +34,7 @@ class DatabaseCorrupt(DatabaseLost):
 
 
 class TablesMissing(DatabaseLost):
-    """The tables have vanished. The next use makes them anew."""
+    """Tables have vanished. The next use makes them anew, if it was all of them."""
 
 
 class _Opened(NamedTuple):
@@ -55,6 +56,7 @@ class Database:
         self._busy_timeout_s = busy_timeout_s
         self._opened: _Opened | None = None
         self._opening = threading.Lock()
+        self._next_check = 0.0  # on the monotonic clock
         self.notice: str | None = None
 
     @property
@@ -87,7 +89,12 @@ class Database:
         patience_s = None if many else self._busy_timeout_s
         with self._made_ready_when_lost():
             engine, identity = self._open()
-            with self._named_errors(), engine.begin() as connection, self._session(connection, patience_s):
+            with (
+                self._named_errors(),
+                engine.connect() as connection,
+                self._session(connection, patience_s),
+                connection.begin(),
+            ):
                 yield connection
             if identity != sqlite.identity(self._file):
                 # Committed to a file that another process had set aside by then, or that somebody deleted.
@@ -102,7 +109,7 @@ class Database:
         engine = self._open().engine
         if engine.dialect.name != "sqlite":
             return True
-        with self._named_errors(), engine.connect() as connection:
+        with self._made_ready_when_lost(), self._named_errors(), engine.connect() as connection:
             # Overwriting rows as they are deleted (PRAGMA secure_delete) would not do: copies of them lie in the free
             # room of other pages, left there whenever a page was split or the request's row in `started` went.
             for_itself = connection.execution_options(isolation_level="AUTOCOMMIT")
@@ -127,12 +134,16 @@ class Database:
 
     def _set_aside_if_corrupt(self) -> None:
         """Rename a damaged SQLite file, so that the next use begins a new one. Nothing is ever overwritten."""
-        if self._file is None:
+        if self._file is None or time.monotonic() < self._next_check:
+            return
+        found = sqlite.identity(self._file)
+        if not self._file.exists() or not sqlite.is_damaged(self._file):
+            self._next_check = time.monotonic() + _CHECK_AT_MOST_EVERY_S
             return
         try:
             with self._opening, self._open_lock():
-                self.close()
-                if self._file.exists() and sqlite.is_damaged(self._file):
+                if sqlite.identity(self._file) == found:  # else another process was faster
+                    self.close()
                     kept = dated(self._file, "corrupt")
                     self.notice = salvage.begin(kept)
                     sqlite.set_aside(self._file, kept)
@@ -154,7 +165,10 @@ class Database:
             if opened is None or opened.identity != sqlite.identity(self._file):
                 # Deleted or replaced under our feet: what is written to the open file would be lost.
                 self.close()
-                opened = self._opened = _Opened(self._open_new(), sqlite.identity(self._file))
+                engine, identity = self._open_new(), sqlite.identity(self._file)
+                if identity is not None:
+                    engine.dispose()  # a connection made before that could be to another file
+                opened = self._opened = _Opened(engine, identity)
             return opened
 
     def leave_to_parent(self) -> None:

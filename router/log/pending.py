@@ -14,12 +14,13 @@ class Record:
     """An interaction on its way into the table.
 
     columns: as `to_row` makes them. template_text: the text of its template version, if it has one.
-    begun: whether its beginning is in the table `started`.
+    begun: whether its beginning is in the table `started`. rated: whether a rating was given, or withdrawn, meanwhile.
     """
 
     columns: dict[str, Any]
     template_text: str | None
     begun: bool = False
+    rated: bool = False
 
     @property
     def prompt_id(self) -> str:
@@ -52,14 +53,17 @@ class Pending:
         with self._lock:
             return next(iter(self._records.values()), None)
 
-    def remove(self, record: Record, *, lost: bool = False) -> bool:
-        """Take a record out: it is written now, or it never can be (`lost`). False when it was rated meanwhile."""
+    def remove(self, record: Record) -> None:
+        """Take out a record that is written now. One that was rated meanwhile stays: it has to be written again."""
         with self._lock:
-            if not lost and self._records.get(record.prompt_id, record) is not record:
-                return False
+            if self._records.get(record.prompt_id) is record:
+                del self._records[record.prompt_id]
+
+    def lose(self, record: Record) -> None:
+        """Give up a record that can never be written."""
+        with self._lock:
             self._records.pop(record.prompt_id, None)
-            self.lost += lost
-            return True
+            self.lost += 1
 
     def find(self, prompt_id: str) -> Record | None:
         """The record of this prompt_id, if it waits here."""
@@ -77,5 +81,5 @@ class Pending:
             record = self._records.get(prompt_id)
             if record is None:
                 return False
-            self._records[prompt_id] = replace(record, columns={**record.columns, "rating": rating})
+            self._records[prompt_id] = replace(record, columns={**record.columns, "rating": rating}, rated=True)
             return True

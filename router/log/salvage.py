@@ -15,13 +15,14 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
+from router.errors import LogUnavailable
 from router.log import damaged
 
 _logger = logging.getLogger(__name__)
@@ -71,21 +72,27 @@ class Salvage:
         return " ".join(self._notices.values()) or None
 
     def step(self, seconds: float) -> bool:
-        """Bring rows over for about so long, unless another process is at it: whether more is left for this one.
-
-        Raises OSError.
-        """
-        for kept in self.under_way()[:1]:
-            with suppress(Timeout), FileLock(self._lock_file, timeout=0):
-                self._go_on(kept, time.monotonic() + seconds)
-                return bool(self.under_way())
+        """Bring rows over for about so long, unless another process is at it: whether more is left for this one."""
+        for kept in self._readable()[:1]:
+            try:
+                with FileLock(self._lock_file, timeout=0):
+                    self._go_on(kept, time.monotonic() + seconds)
+                    return bool(self._readable())
+            except (LogUnavailable, OSError) as error:  # a lock that another process holds is an OSError too
+                _logger.debug("%s is not brought over just now: %s", kept, error)
         return False
 
     def finish(self) -> None:
-        """Bring over all that is left. Raises OSError, also when another process does not let go of the lock."""
-        while left := self.under_way():
-            with FileLock(self._lock_file, timeout=_LOCK_TIMEOUT_S):
-                self._go_on(left[0], math.inf)
+        """Bring over all that is left. Raises LogUnavailable."""
+        try:
+            for kept in self.under_way():
+                with FileLock(self._lock_file, timeout=_LOCK_TIMEOUT_S):
+                    self._go_on(kept, math.inf)
+        except OSError as error:
+            raise LogUnavailable(f"The damaged database beside the log's cannot be brought over: {error}") from error
+        if self._unreadable:
+            names = ", ".join(str(kept) for kept in self._unreadable)
+            raise LogUnavailable(f"What a damaged database holds cannot be read now: {names}")
 
     def under_way(self) -> list[Path]:
         """The damaged files that have not been brought over yet, oldest first."""
@@ -96,7 +103,10 @@ class Salvage:
                 left.append(kept)
             if not progress.done or kept in self._notices:
                 self._notices[kept] = notice(kept, progress)
-        return [kept for kept in left if kept not in self._unreadable]
+        return left
+
+    def _readable(self) -> list[Path]:
+        return [kept for kept in self.under_way() if kept not in self._unreadable]
 
     def _go_on(self, kept: Path, until: float) -> None:
         progress = _read_progress(kept)  # under the lock: another process may have come further
@@ -105,6 +115,7 @@ class Salvage:
         try:
             with closing(damaged.connect(kept)) as file:
                 self._bring_over(file, kept, progress, until)
+            self._unreadable.discard(kept)
         except sqlite3.Error as error:
             if damaged.is_final(error):
                 _write_progress(kept, replace(_read_progress(kept), done=True))
@@ -116,7 +127,7 @@ class Salvage:
         if not progress.seq:
             self._restore(damaged.used_templates(file), ())
         first, batch, chars = progress.seq + 1, list[dict[str, Any]](), 0
-        for seq, found in damaged.interactions(file, first, _MOST_STEPS - progress.steps):
+        for seq, found in damaged.readable_interactions(file, first, _MOST_STEPS - progress.steps):
             # At least one further, so that no slice is ever repeated.
             progress = replace(progress, seq=max(seq, first), steps=progress.steps + (found is None))
             if found:
@@ -177,5 +188,8 @@ def _read_progress(kept: Path) -> Progress:
 
 def _write_progress(kept: Path, progress: Progress) -> None:
     new = _note(kept).with_suffix(".salvage-new")
-    new.write_text(json.dumps(asdict(progress)))
+    with new.open("w") as file:
+        file.write(json.dumps(asdict(progress)))
+        file.flush()
+        os.fsync(file.fileno())  # torn by a power cut it would begin again, and bring back what was deleted since
     os.replace(new, _note(kept))

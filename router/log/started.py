@@ -133,7 +133,7 @@ class Beginnings:
                 self._changed.notify_all()
 
     def end(self, prompt_id: str) -> bool:
-        """A request is over, said while holding `writing`: whether its beginning is in the table."""
+        """A request is over: whether its beginning is in the table. Only who holds `writing` can know for sure."""
         with self._changed:
             self._waiting.pop(prompt_id, None)
             if prompt_id in self._written:
@@ -168,7 +168,8 @@ class Beginnings:
                 with self._changed:
                     for beginning in due:
                         prompt_id = beginning.interaction.prompt_id
-                        del self._waiting[prompt_id]
+                        if self._waiting.pop(prompt_id, None) is None:
+                            continue  # it has ended meanwhile, which does not wait for a turn while the log is degraded
                         if written:
                             self._written.add(prompt_id)
                         else:

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import glob
 import logging
 import os
-import threading
 import time
 import weakref
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import sqlalchemy as sa
 from filelock import Timeout
-from sqlalchemy.exc import DataError, IntegrityError
 
 from router.errors import LogUnavailable, UnknownPrompt
 from router.log.database import Database
 from router.log.interaction import Interaction
 from router.log.mirror import Follower, Mirror
+from router.log.outbox import Outbox
 from router.log.pending import Pending, Record
 from router.log.reader import LogReader
 from router.log.rows import clean, to_row
@@ -55,11 +54,9 @@ class LogStore(LogReader):
         self._mirror = Mirror(log_dir) if mirror else None
         self._mark = ProcessMark(log_dir)
         self._salvage = Salvage(self._database.file, log_dir / ".salvage.lock", self.add_all, self._restore)
-        # One write at a time in this process: threads then queue here, in order, not in SQLite's polling.
-        self._writing = threading.RLock()
-        self._write_problem: Problem | None = None
+        self._outbox = Outbox(self._writer, self._pending)
         self._mirror_problem: Problem | None = None
-        self._beginnings = Beginnings(self._write_beginnings, self._writing)
+        self._beginnings = Beginnings(self._write_beginnings, self._outbox.turn)
         self._next_recovery = 0.0  # on the monotonic clock
         self._closed = False
         with contextlib.suppress(LogUnavailable):
@@ -105,7 +102,7 @@ class LogStore(LogReader):
 
         Never fails, and never waits longer than half a second, whatever the database does.
         """
-        if self._can_write():
+        if self._outbox.problem is None:
             self._beginnings.hurry(prompt_id)
 
     def append(self, interaction: Interaction, template_text: str | None = None) -> None:
@@ -115,27 +112,8 @@ class LogStore(LogReader):
         Never fails for want of a database: what cannot be written waits in memory and `status` says so.
         Appending a prompt_id that is already there changes nothing.
         """
-        record = Record(to_row(interaction), clean(template_text), begun=True)
-        if not self._can_write():
-            # Known to be failing: no answer should wait for it. The follower keeps trying.
-            self._beginnings.end(record.prompt_id)
-            self._pending.add(record)
-        else:
-            try:
-                with self._writing:
-                    if not self._beginnings.end(record.prompt_id):
-                        record = replace(record, begun=False)
-                    if self._can_write():
-                        self._writer.write(record)
-                    else:  # since this one began to wait for the others
-                        self._pending.add(record)
-            except LogUnavailable as error:
-                self._pending.add(record)
-                self._write_problem = Problem.of(error)
-            except (sa.exc.SQLAlchemyError, OverflowError):
-                # The row itself cannot be stored. Whoever asked still gets the answer.
-                self._pending.remove(record, lost=True)
-                _logger.exception("an interaction could not be logged: %s", record.prompt_id)
+        record = Record(to_row(interaction), clean(template_text))
+        self._outbox.append(record, lambda: self._beginnings.end(record.prompt_id))
         self._follower.wake()
 
     def rate(self, prompt_id: str, rating: int | None) -> None:
@@ -145,30 +123,21 @@ class LogStore(LogReader):
         """
         if self._pending.rate(prompt_id, rating):
             return
-        self._check_can_write()
-        with self._writing:
-            self._check_can_write()  # since this one began to wait for the others
-            try:
-                self._writer.rate(clean(prompt_id), rating)
-            except LogUnavailable as error:
-                self._write_problem = Problem.of(error)
-                self._follower.wake()  # which finds out when that has passed
-                raise
-            except UnknownPrompt:
-                if self._salvage.under_way():
-                    raise LogUnavailable(
-                        "The database was damaged, and this may be among what is still missing."
-                    ) from None
-                raise
-        self._follower.wake()
+        try:
+            self._outbox.write(lambda: self._writer.rate(clean(prompt_id), rating))
+        except UnknownPrompt:
+            if self._salvage.under_way():
+                raise LogUnavailable("The database was damaged, and this may be among what is still missing.") from None
+            raise
+        finally:
+            self._follower.wake()  # also to find out when a problem has passed
 
     def add_all(self, rows: Sequence[dict[str, Any]]) -> int:
         """Log many interactions, as `to_row` makes them, in one transaction: how many were new. Durable on return.
 
         Those whose prompt_id is there already are left as they are. Raises LogUnavailable.
         """
-        with self._writing:
-            added = self._writer.add_all(rows)
+        added = self._outbox.write(lambda: self._writer.add_all(rows))
         self._follower.wake()
         return added
 
@@ -178,23 +147,23 @@ class LogStore(LogReader):
         before: ISO 8601 UTC, compared as text. Returns how many there were. The files follow, see `wait_for_files`;
         what SQLite's own files still hold of them goes with `erase_remains`. Raises LogUnavailable.
         """
-        self.finish_salvage()  # else what is brought over later would come back
-        with self._writing:
-            self._write_pending()
-            deleted = self._writer.delete(before, clean(prompt_ids))
+        deleted = 0
+        while True:
+            self.finish_salvage()  # else what is brought over later would come back
+            self._outbox.flush()
+            deleted += self._outbox.write(lambda: self._writer.delete(before, clean(prompt_ids)))
+            if not self._salvage.under_way():  # since damage was met just now
+                break
         self._follower.wake()
         return deleted
 
     def finish_salvage(self) -> None:
         """Bring over all that a damaged database still holds, which can take minutes. Raises LogUnavailable."""
-        try:
-            self._salvage.finish()
-        except OSError as error:
-            raise LogUnavailable(f"The damaged database beside the log's cannot be brought over: {error}") from error
+        self._salvage.finish()
 
     def erase_remains(self) -> bool:
         """As `Database.erase_remains`. Takes time and room in proportion to the whole database."""
-        with self._writing:
+        with self._outbox.turn:
             return self._database.erase_remains()
 
     def wait_for_files(self) -> None:
@@ -212,16 +181,23 @@ class LogStore(LogReader):
         hidden = path.name.startswith(".") and path.resolve().parent == self._log_dir.resolve()
         return hidden or path.resolve() in {one.resolve() for one in own}
 
+    def set_aside(self) -> list[Path]:
+        """Files that were given a dated name at some time: what is none of the log's any more, or was damaged."""
+        found = set(self._log_dir.glob("prompts.*.kept-*"))
+        if self._database.file:
+            found |= set(self._database.file.parent.glob(f"{glob.escape(self._database.file.name)}.corrupt-*"))
+        return sorted(found)
+
     def flush(self) -> None:
         """Write what waits in memory and bring both files up to date now. Raises LogUnavailable."""
         try:
-            self._write_pending()
+            self._outbox.flush()
         finally:
             self._sync_files()
 
     def status(self) -> LogStatus:
         """How the log is doing, from memory, at no cost."""
-        problem = self._write_problem or self._mirror_problem
+        problem = self._outbox.problem or self._mirror_problem
         lost, notice = self._pending.lost, self._salvage.notice or self._database.notice
         if problem is None and not len(self._pending):
             return LogStatus(ok=True, lost=lost, notice=notice)
@@ -235,43 +211,12 @@ class LogStore(LogReader):
         """After a fork: connections, threads, locks and what waits belong to the parent."""
         if self._closed:
             return
-        self._writing = threading.RLock()
         self._pending = Pending()
-        self._beginnings = Beginnings(self._write_beginnings, self._writing)
+        self._outbox = Outbox(self._writer, self._pending)
+        self._beginnings = Beginnings(self._write_beginnings, self._outbox.turn)
         self._database.leave_to_parent()
         self._mark.leave_to_parent()
         self._follower = Follower(self._catch_up)
-
-    def _can_write(self) -> bool:
-        return self._write_problem is None
-
-    def _check_can_write(self) -> None:
-        """Known to be failing: no crowd should wait for it. Raises LogUnavailable."""
-        if self._write_problem is not None:
-            raise LogUnavailable(self._write_problem.reason)
-
-    def _write_pending(self) -> None:
-        with self._writing:
-            try:
-                while (record := self._pending.oldest()) is not None:
-                    self._write_oldest(record)
-                if self._write_problem is not None:
-                    self._writer.probe()
-            except LogUnavailable as error:
-                self._write_problem = Problem.of(error, self._write_problem)
-                raise
-            self._write_problem = None
-
-    def _write_oldest(self, record: Record) -> None:
-        try:
-            self._writer.write(record)
-        except (IntegrityError, DataError):
-            _logger.exception("The interaction %s can never be written.", record.prompt_id)
-            self._pending.remove(record, lost=True)
-        else:
-            while not self._pending.remove(record):
-                record = self._pending.find(record.prompt_id) or record
-                self._writer.rate(record.prompt_id, record.columns["rating"])
 
     def _sync_files(self) -> None:
         if self._mirror is None:
@@ -288,61 +233,44 @@ class LogStore(LogReader):
         self._mirror_problem = None
 
     def _catch_up(self) -> None:
-        try:
-            self._recover()
-            self.flush()
-        except LogUnavailable as error:
-            _logger.debug("The log is degraded: %s", error)
-        except Exception as error:
-            self._mirror_problem = Problem.of(error, self._mirror_problem)
-            raise
-        if not self._closed:
-            self._salvage_some()
-
-    def _salvage_some(self) -> None:
-        try:
-            if self._salvage.step(_SALVAGE_SLICE_S):
-                self._follower.wake()
-        except (LogUnavailable, OSError) as error:
-            _logger.debug("A damaged database is not brought over just now: %s", error)
+        for task in (self._outbox.flush, self._recover, self._sync_files):
+            try:
+                task()
+            except LogUnavailable as error:
+                _logger.debug("The log is degraded: %s", error)
+            except Exception as error:
+                self._mirror_problem = Problem.of(error, self._mirror_problem)
+                raise
+        if not self._closed and self._salvage.step(_SALVAGE_SLICE_S):
+            self._follower.wake()
 
     def _restore(self, versions: Sequence[dict[str, Any]], begun: Sequence[dict[str, Any]]) -> None:
-        with self._writing:
-            self._writer.restore(versions, begun)
+        self._outbox.write(lambda: self._writer.restore(versions, begun))
 
     def _recover(self) -> None:
         """Now and then: what dead processes had begun becomes `interrupted` rows."""
         if time.monotonic() < self._next_recovery:
             return
-        self._next_recovery = time.monotonic() + _RECOVERY_EVERY_S
         try:
-            with self._writing:
-                self._writer.recover()
+            self._outbox.write(self._writer.recover)
             self._mark.sweep()
-        except LogUnavailable as error:
-            self._next_recovery = 0.0
-            self._write_problem = Problem.of(error, self._write_problem)
-            raise
         except (sa.exc.SQLAlchemyError, ValueError, TypeError, KeyError, OSError):
             _logger.exception("What dead processes had begun cannot be logged.")
+        self._next_recovery = time.monotonic() + _RECOVERY_EVERY_S
 
     def _write_beginnings(self, beginnings: list[Beginning]) -> bool:
-        if not self._can_write():
-            return False
         try:
             process = self._mark.name()
-            self._writer.begin([beginning.row(process) for beginning in beginnings])
-        except LogUnavailable as error:
-            self._write_problem = Problem.of(error, self._write_problem)
+            self._outbox.write(lambda: self._writer.begin([beginning.row(process) for beginning in beginnings]))
+        except LogUnavailable:
+            return False
         except OSError as error:  # of the mark, which lies where the files do
             self._mirror_problem = Problem.of(error, self._mirror_problem)
+            return False
         except sa.exc.SQLAlchemyError:
-            # A row that can never be written, such as one whose prompt_id is there already: trying again is no help.
+            # A row that can never be written: trying again is no help.
             _logger.exception("The beginnings of %d requests could not be logged.", len(beginnings))
-            return True
-        else:
-            return True
-        return False
+        return True
 
 
 _stores: weakref.WeakSet[LogStore] = weakref.WeakSet()

@@ -10,15 +10,15 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from router.errors import UnknownPrompt
+from router.log.compiled import Compiled
 from router.log.database import Database, DatabaseLost
 from router.log.pending import Record
-from router.log.prepared import Prepared
 from router.log.schema import clock, interactions, started, template_versions
 from router.log.started import CUT_SHORT, abandoned
 
 Result = TypeVar("Result")
 
-_TICK = Prepared(
+_TICK = Compiled(
     clock.update()
     .values(rev=clock.c.rev + 1, seq=clock.c.seq + sa.bindparam("new_rows"))
     .returning(clock.c.rev, clock.c.seq)
@@ -27,11 +27,11 @@ _TICK = Prepared(
 _LOCK = clock.update().values(rev=clock.c.rev)
 _TAKE_OUT = clock.update().values(rev=clock.c.rev + 1, rebuilds=clock.c.rebuilds + 1)
 _INSERT = interactions.insert()
-_INSERT_ONE = Prepared(_INSERT)
+_INSERT_ONE = Compiled(_INSERT)
 _BEGIN = started.insert()
 _END_OF_START = started.delete().where(started.c.prompt_id == sa.bindparam("ended"))
-_END_OF_ONE_START = Prepared(_END_OF_START)
-_RATE = Prepared(
+_END_OF_ONE_START = Compiled(_END_OF_START)
+_RATE = Compiled(
     interactions.update()
     .where(interactions.c.prompt_id == sa.bindparam("rated"))
     .values(rating=sa.bindparam("new_rating"), rev=sa.bindparam("new_rev"))
@@ -64,8 +64,8 @@ class Writer:
         """Note that requests have begun."""
         try:
             self._transaction(lambda connection: connection.execute(_BEGIN, started_rows))
-        except IntegrityError:  # as above, and some of these may be new
-            self.restore((), started_rows)
+        except IntegrityError:  # the acknowledgement of a commit was lost, and some of these may be new
+            self._transaction(lambda connection: _restore(connection, (), started_rows))
 
     def add_all(self, rows: Sequence[dict[str, Any]]) -> int:
         """Add interactions, as `to_row` makes them, in one transaction; those that are there already are left alone.
@@ -90,15 +90,7 @@ class Writer:
 
     def restore(self, versions: Sequence[dict[str, Any]], begun: Sequence[dict[str, Any]]) -> None:
         """Add rows of `template_versions` and of `started`, save those that are there and requests that have ended."""
-
-        def add_new(connection: sa.Connection) -> None:
-            connection.execute(_LOCK)
-            for row in versions:
-                _add_unless_known(connection, row, template_versions.c.version)
-            for row in begun:
-                _add_unless_known(connection, row, started.c.prompt_id, interactions.c.prompt_id)
-
-        self._transaction(add_new, many=True)
+        self._transaction(lambda connection: _restore(connection, versions, begun), many=True)
 
     def delete(self, before: str | None, prompt_ids: Sequence[str]) -> int:
         """Take out what came in before a moment, and what has one of these ids: how many interactions were there."""
@@ -119,7 +111,8 @@ class Writer:
 
     def rate(self, prompt_id: str, rating: int | None) -> None:
         """Set or withdraw the rating of an interaction. Raises UnknownPrompt."""
-        self._transaction(lambda connection: _set_rating(connection, prompt_id, rating))
+        if not self._transaction(lambda connection: _set_rating(connection, prompt_id, rating)):
+            raise UnknownPrompt(prompt_id)
 
     def recover(self) -> None:
         """Log the requests that dead processes had begun, as `interrupted`."""
@@ -186,6 +179,14 @@ def _insert(connection: sa.Connection, record: Record) -> None:
     )
 
 
+def _restore(connection: sa.Connection, versions: Sequence[dict[str, Any]], begun: Sequence[dict[str, Any]]) -> None:
+    connection.execute(_LOCK)
+    for row in versions:
+        _add_unless_known(connection, row, template_versions.c.version)
+    for row in begun:
+        _add_unless_known(connection, row, started.c.prompt_id, interactions.c.prompt_id)
+
+
 def _add_unless_known(
     connection: sa.Connection, row: dict[str, Any], key: sa.Column[Any], *ended: sa.Column[Any]
 ) -> None:
@@ -201,18 +202,17 @@ def _merge(connection: sa.Connection, record: Record) -> None:
     """
     connection.execute(_LOCK)
     column = interactions.c
-    rating = record.columns["rating"]
     presumed = interactions.delete().where(column.prompt_id == record.prompt_id, column.error == CUT_SHORT)
     found = connection.execute(presumed.returning(column.rating)).first()
     if found is not None:
         connection.execute(_TAKE_OUT)
-        _insert(connection, replace(record, columns={**record.columns, "rating": rating or found.rating}))
-    elif rating is not None:  # given while the record waited
-        _set_rating(connection, record.prompt_id, rating)
+        rating = record.columns["rating"] if record.rated else found.rating
+        _insert(connection, replace(record, columns={**record.columns, "rating": rating}))
+    elif record.rated:
+        _set_rating(connection, record.prompt_id, record.columns["rating"])
 
 
-def _set_rating(connection: sa.Connection, prompt_id: str, rating: int | None) -> None:
+def _set_rating(connection: sa.Connection, prompt_id: str, rating: int | None) -> bool:
+    """False when there is no such row."""
     rev, _ = _tick(connection, new_rows=0)
-    changed = _RATE.execute(connection, {"rated": prompt_id, "new_rating": rating, "new_rev": rev})
-    if changed.rowcount == 0:
-        raise UnknownPrompt(prompt_id)
+    return _RATE.execute(connection, {"rated": prompt_id, "new_rating": rating, "new_rev": rev}).rowcount > 0

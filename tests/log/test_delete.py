@@ -151,14 +151,14 @@ def test_a_reader_that_holds_the_log_is_named_and_the_next_delete_finishes(
         reader = sqlite3.connect(tmp_path / "prompts.db", isolation_level=None)
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM interactions").fetchone()
-        assert deleting.run(store, tmp_path, "2024-10-21", (), ask=False) == 1
+        assert deleting.run(store, "2024-10-21", (), ask=False) == 1
         said = capsys.readouterr()
         assert said.out == "Deleted 20 interactions.\n"
         assert "prompts.db-wal" in said.err
         assert _files_with(tmp_path, range(20)) <= {"prompts.db", "prompts.db-wal"}
         reader.execute("COMMIT")
         reader.close()
-        assert deleting.run(store, tmp_path, "2024-10-21", (), ask=False) == 0
+        assert deleting.run(store, "2024-10-21", (), ask=False) == 0
         assert capsys.readouterr() == ("Deleted 0 interactions.\n", "")
         assert _files_with(tmp_path, range(20)) == set()
 

@@ -158,7 +158,7 @@ def test_a_row_whose_number_is_damaged_costs_no_other_row(tmp_path: Path, damage
     content[number * PAGE_BYTES + cell + 2] = damaged_number
     database.write_bytes(content)
     with closing(damaged.connect(database)) as file:
-        found = list(damaged.interactions(file, 1, 100))
+        found = list(damaged.readable_interactions(file, 1, 100))
     assert {row["prompt_id"] for _, row in found if row} == {one.prompt_id for one in rows}
     assert max(seq for seq, _ in found) <= 40
 
@@ -292,6 +292,19 @@ def test_what_is_deleted_meanwhile_does_not_come_back(
         assert store.count() == 199
     with LogStore(tmp_path, mirror=False) as store:
         assert store.count() == 199
+
+
+def test_a_delete_that_meets_the_damage_deletes_from_what_is_brought_over(tmp_path: Path) -> None:
+    rows = [made_up() for _ in range(100)]
+    with LogStore(tmp_path, mirror=False) as store:
+        store.add_all([to_row(one) for one in rows])
+    database = tmp_path / "prompts.db"
+    overwrite(database, index_leaves(database))
+    with LogStore(tmp_path, mirror=False) as store:
+        assert store.delete(prompt_ids=[rows[0].prompt_id]) == 1
+        assert [row.interaction for row in store.rows()] == rows[1:]
+    with LogStore(tmp_path, mirror=False) as store:
+        assert store.count() == 99
 
 
 def test_a_rating_of_what_is_still_missing_is_asked_for_again(

@@ -57,7 +57,9 @@ def test_a_request_that_ends_at_once_costs_no_second_transaction(store: LogStore
     store.append(made_up())
     commits: list[str] = []
     sa.event.listen(store._database._open().engine, "commit", lambda _: commits.append(threading.current_thread().name))
-    with store._writing:  # so that the thread of the beginnings finds each request ended, however slow this machine is
+    with (
+        store._outbox.turn
+    ):  # so that the thread of the beginnings finds each request ended, however slow this machine is
         for number in range(20):
             store.begin(made_up(prompt_id=f"fast-{number}"), None, lasts_s=60)
             store.append(made_up(prompt_id=f"fast-{number}"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -14,14 +13,13 @@ from router.log.filter import Filter
 from router.log.schema import interactions
 from router.log.store import LogStore
 
-_SET_ASIDE = ("prompts.json.kept-*", "prompts.csv.kept-*", "prompts.db.corrupt-*")
 _IDS_AT_A_TIME = 500
 
 
-def run(store: LogStore, log_dir: Path, before: str | None, prompt_ids: Sequence[str], *, ask: bool) -> int:
+def run(store: LogStore, before: str | None, prompt_ids: Sequence[str], *, ask: bool) -> int:
     """Delete what came in before a moment (ISO 8601 UTC), or what has one of these ids.
 
-    log_dir: where the store keeps its files. ask: have the person at the terminal confirm it.
+    ask: have the person at the terminal confirm it.
     Returns the exit code. Raises LogUnavailable.
     """
     store.finish_salvage()
@@ -36,8 +34,8 @@ def run(store: LogStore, log_dir: Path, before: str | None, prompt_ids: Sequence
     erased = _erase_remains(store)
     store.wait_for_files()
     print(f"Deleted {counted(deleted, 'interaction')}.", flush=True)  # when nothing is left that could fail
-    if aside := sorted(path.name for pattern in _SET_ASIDE for path in log_dir.glob(pattern)):
-        tell(f"These files in {log_dir} were set aside earlier and can hold what was deleted: {', '.join(aside)}")
+    if aside := store.set_aside():
+        tell(f"These files were set aside earlier and can hold what was deleted: {', '.join(map(str, aside))}")
     return 0 if erased and not unknown else 1
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 
-class Prepared:
+class Compiled:
     """An INSERT, UPDATE or DELETE of plain values, put together once for each kind of database.
 
     At each execution SQLAlchemy looks a statement up in its cache by all its parts. That costs a write about as much as
