@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import zlib
 from collections.abc import Callable, Generator
-from contextlib import closing
 from dataclasses import asdict
 from functools import partial
 from itertools import chain
@@ -25,8 +24,9 @@ from router.router import Router, shared_router
 _waiting_for_answers = anyio.CapacityLimiter(400)
 # Of their own, so that whoever leaves, or asks how things are, never queues behind those who wait.
 _threads = anyio.CapacityLimiter(40)
+_waiting_for_the_log = anyio.CapacityLimiter(40)
 MOST_DOWNLOADS = 20
-"""At once: each holds a connection to the log's database for as long as its client takes."""
+"""At once: each holds some megabytes for as long as its client takes."""
 _downloads = threading.BoundedSemaphore(MOST_DOWNLOADS)
 
 
@@ -72,7 +72,7 @@ async def _rate(request: Request) -> Response:
     if score not in {"1", "2", "3", "4", "5"}:
         raise Refused(422, "bad_request", f"score is a whole number from 1 to 5, not {score!r}.")
     rate = partial(shared_router().rate, prompt_id, int(score))
-    await anyio.to_thread.run_sync(rate, limiter=_threads)
+    await anyio.to_thread.run_sync(rate, limiter=_waiting_for_the_log)
     return JSONResponse({"prompt_id": prompt_id, "rating": int(score)})
 
 
@@ -102,33 +102,26 @@ def _download(media_type: str, chunks: Callable[[Router], Generator[bytes]]) -> 
         except BaseException:
             _downloads.release()
             raise
-        return _Download(first, pieces, media_type, headers)
+        return _Download(chain([first], pieces), media_type=media_type, headers=headers)
 
     return download
 
 
 def _gzipped(pieces: Generator[bytes]) -> Generator[bytes]:
     compressor = zlib.compressobj(zlib.Z_BEST_SPEED, wbits=16 + zlib.MAX_WBITS)
-    with closing(pieces):
-        for piece in pieces:
-            yield compressor.compress(piece)
+    for piece in pieces:
+        yield compressor.compress(piece)
     yield compressor.flush()
 
 
 class _Download(StreamingResponse):
-    """A file in pieces. However it ends, the connection to the log's database that they come from is given back."""
-
-    def __init__(self, first: bytes, rest: Generator[bytes], media_type: str, headers: dict[str, str]) -> None:
-        super().__init__(chain([first], rest), media_type=media_type, headers=headers)
-        self._rest = rest
+    """A file in pieces. However it ends, its place is given back."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
         finally:
             _downloads.release()
-            with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(self._rest.close, limiter=_threads)
 
 
 def _csv(router: Router) -> Generator[bytes]:

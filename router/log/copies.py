@@ -2,36 +2,30 @@
 
 To bring the file up to date, the hidden copy is taken from the state it was left in to the newest one, then swapped
 with the public copy by rename. So a reader never sees a half-written file, and no write costs more than what is new.
-A copy is trusted only if inode, size and time of change are those recorded after it was last written: one that was
-edited by hand is thrown away and made again, from the other copy or from the table. One that was torn by a crash is
-known by its inode, recorded before it was written to: whatever was done to it since is what is done to it again.
+A copy that is not as recorded (see `copy_state`) is thrown away and made again, from the other copy or from the table.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import time
 from bisect import bisect_left
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import sqlalchemy as sa
 
+from router.log.copy_state import Copy, CopyState, Head, signature, under_way
 from router.log.formats import ENCODED_COLUMNS, Format
 from router.log.rows import ROWS_AT_A_TIME
 from router.log.schema import interactions
 
-_LAYOUT = 3  # raise it when a format changes: every file is then built anew
 _WRITE_BYTES = 1 << 20
 _PROBE_BYTES = 4096
 _SEQ_BYTES = 32
-_MISSING = "missing"
 
 
 # Built once: putting a statement together costs more than SQLite takes to run it.
@@ -45,29 +39,6 @@ _ADDED = (
     .where(interactions.c.seq > sa.bindparam("copied"), interactions.c.seq <= sa.bindparam("newest"))
     .order_by(interactions.c.seq)
 )
-_NAME_OF = sa.select(interactions.c.prompt_id).where(interactions.c.seq == sa.bindparam("seq"))
-
-
-class Head(NamedTuple):
-    """The clock of the table at one moment: what a file that is up to date has reached."""
-
-    rev: int
-    seq: int
-    rebuilds: int
-    store_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Copy:
-    """How far a copy has come: all changes up to `rev`, all rows up to `seq`; the last row stops at byte `end`.
-
-    newest: the prompt_id of the row `seq`.
-    """
-
-    rev: int
-    seq: int
-    end: int
-    newest: str
 
 
 class _NotAsRecordedError(Exception):
@@ -82,12 +53,12 @@ class FollowingFile:
         self._format = file_format
         self._hidden = path.with_name(f".{path.name}.next")
         self._retired = path.with_name(f".{path.name}.retired")
-        self._state = path.with_name(f".{path.name}.state")
+        self._state = CopyState(path.with_name(f".{path.name}.state"))
 
     def rest_left(self) -> float:
         """Seconds to wait before the next swap, so that who opened the previous copy can read it to its end."""
         try:
-            since_swap = time.time() - self._state.stat().st_mtime
+            since_swap = time.time() - self._state.written_at()
             rest = min(0.5, 0.1 + self._path.stat().st_size / 250e6)
         except FileNotFoundError:
             return 0.0
@@ -95,7 +66,7 @@ class FollowingFile:
 
     def is_current(self, head: Head) -> bool:
         """Whether the public copy has everything up to `head` and nobody else has touched it."""
-        public = self._known_copies(head).get(_signature(self._path))
+        public = self._state.recorded(head).get(signature(self._path))
         return public is not None and public.rev == head.rev
 
     def is_being_written(self, within_s: float) -> bool:
@@ -107,46 +78,40 @@ class FollowingFile:
 
     def follow(self, head: Head, connection: sa.Connection) -> None:
         """Bring the file to `head`. Raises OSError when it cannot be written; the public copy is then unharmed."""
-        # Restored from a backup, and written to since, a table has other rows than those that were followed.
-        known = {
-            signature: copy
-            for signature, copy in self._known_copies(head).items()
-            if copy.seq == 0 or connection.scalar(_NAME_OF, {"seq": copy.seq}) == copy.newest
-        }
         try:
-            self._follow(head, connection, known)
+            self._follow(head, connection, self._state.believed(head, connection))
         except _NotAsRecordedError:
             self._follow(head, connection, {})
 
-    def _follow(self, head: Head, connection: sa.Connection, known: dict[str, _Copy]) -> None:
-        public = known.get(_signature(self._path))
+    def _follow(self, head: Head, connection: sa.Connection, known: dict[str, Copy]) -> None:
+        public = known.get(signature(self._path))
         hidden = self._known_hidden(known)
-        recorded = {_signature(self._path): public} if public else {}
+        recorded = {signature(self._path): public} if public else {}
         self._keep_what_is_not_ours(head)
         if hidden is None or (public is not None and public.end - hidden.end > public.end // 20):
             # What is recorded of an inode must not be believed of a new file that is given the same number.
-            self._remember(head, recorded)
+            self._state.remember(head, recorded)
             hidden = self._make_hidden(public)
-        self._remember(head, {_under_way(self._hidden): hidden} | recorded)
+        self._state.remember(head, {under_way(self._hidden): hidden} | recorded)
         with self._hidden.open("r+b") as file:
             for row in _rerated(connection, hidden):
                 self._rewrite(file, row, hidden.end)
             hidden = self._extend(file, _added(connection, hidden, head), hidden, head)
-        self._remember(head, {_signature(self._hidden): hidden} | recorded)
+        self._state.remember(head, {signature(self._hidden): hidden} | recorded)
         self._swap(keep_public=public is not None)
 
-    def _known_hidden(self, known: dict[str, _Copy]) -> _Copy | None:
-        copy = known.get(_signature(self._hidden)) or known.get(_under_way(self._hidden))
+    def _known_hidden(self, known: dict[str, Copy]) -> Copy | None:
+        copy = known.get(signature(self._hidden)) or known.get(under_way(self._hidden))
         # One that was torn is never shorter than it was, unless someone else cut it or put another in its place.
         return copy if copy and self._hidden.stat().st_size >= copy.end else None
 
-    def _make_hidden(self, public: _Copy | None) -> _Copy:
+    def _make_hidden(self, public: Copy | None) -> Copy:
         """A hidden copy that is like the public one, or an empty one when that is not to be trusted."""
         # Unlinked, not overwritten: someone may still be reading what used to be the public copy.
         self._hidden.unlink(missing_ok=True)
         if public is None:
             self._hidden.write_bytes(self._format.head + self._format.foot)
-            return _Copy(rev=0, seq=0, end=len(self._format.head), newest="")
+            return Copy(rev=0, seq=0, end=len(self._format.head), newest="")
         _copy(self._path, self._hidden)  # faster than encoding many rows anew
         return public
 
@@ -188,7 +153,7 @@ class FollowingFile:
                 return position + found
         return end
 
-    def _extend(self, file: BinaryIO, rows: sa.Result[Any], copy: _Copy, head: Head) -> _Copy:
+    def _extend(self, file: BinaryIO, rows: sa.Result[Any], copy: Copy, head: Head) -> Copy:
         file.seek(copy.end)
         seq, end, newest = copy.seq, copy.end, None
         pieces: list[bytes] = []
@@ -203,12 +168,12 @@ class FollowingFile:
                 pieces.clear()
         file.write(b"".join([*pieces, self._format.foot]))
         file.truncate()
-        return _Copy(head.rev, seq, end + waiting, copy.newest if newest is None else newest.prompt_id)
+        return Copy(head.rev, seq, end + waiting, copy.newest if newest is None else newest.prompt_id)
 
     def _keep_what_is_not_ours(self, head: Head) -> None:
         """Give a public file that another database (or another program) wrote a second, dated name."""
         nothing = len(self._format.head + self._format.foot)
-        if not self._path.exists() or self._path.stat().st_size <= nothing or self._follows()[:1] == [head.store_id]:
+        if not self._path.exists() or self._path.stat().st_size <= nothing or self._state.is_of(head.store_id):
             return
         if any(kept.samefile(self._path) for kept in self._path.parent.glob(f"{self._path.name}.kept-*")):
             return  # since an attempt that failed after this
@@ -229,35 +194,6 @@ class FollowingFile:
         with contextlib.suppress(FileNotFoundError):
             os.replace(self._retired, self._hidden)
 
-    def _known_copies(self, head: Head) -> dict[str, _Copy]:
-        state = self._read_state()
-        if state.get("follows") != _follows_of(head):
-            return {}
-        copies = {signature: _Copy(*facts) for signature, facts in state["copies"].items()}
-        # A copy that is ahead followed a table that has since been restored from a backup. One that was missing when it
-        # was recorded is nothing to go by.
-        return {
-            signature: copy
-            for signature, copy in copies.items()
-            if copy.rev <= head.rev and not signature.startswith(_MISSING)
-        }
-
-    def _follows(self) -> list[Any]:
-        return list(self._read_state().get("follows", []))
-
-    def _read_state(self) -> dict[str, Any]:
-        try:
-            state = json.loads(self._state.read_bytes())
-        except (FileNotFoundError, ValueError):
-            return {}
-        return state if isinstance(state, dict) else {}
-
-    def _remember(self, head: Head, copies: dict[str, _Copy]) -> None:
-        facts = {signature: [copy.rev, copy.seq, copy.end, copy.newest] for signature, copy in copies.items()}
-        new = self._state.with_suffix(".state-new")
-        new.write_text(json.dumps({"follows": _follows_of(head), "copies": facts}))
-        os.replace(new, self._state)
-
 
 def dated(path: Path, why: str) -> Path:
     """A name beside `path` that says why and when the file was set aside."""
@@ -272,38 +208,12 @@ def _copy(source: Path, target: Path) -> None:
         raise
 
 
-def _follows_of(head: Head) -> list[Any]:
-    return [head.store_id, head.rebuilds, _LAYOUT, _boot()]
-
-
-@cache
-def _boot() -> str:
-    """Changes when the machine starts anew: what it had not yet written to disk may then be missing from a copy."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:  # not Linux
-        return ""
-
-
-def _signature(path: Path) -> str:
-    try:
-        facts = path.stat()
-    except FileNotFoundError:
-        return _MISSING
-    return f"{facts.st_ino}:{facts.st_size}:{facts.st_mtime_ns}"
-
-
-def _under_way(path: Path) -> str:
-    """Stands for the signature of a copy while it is written to."""
-    return f"{_signature(path).partition(':')[0]}:under way"
-
-
-def _rerated(connection: sa.Connection, copy: _Copy) -> sa.Result[Any]:
+def _rerated(connection: sa.Connection, copy: Copy) -> sa.Result[Any]:
     """Rows that the copy has and that changed since. Some may be newer than the head: they are then written twice."""
     return connection.execution_options(yield_per=ROWS_AT_A_TIME).execute(_RERATED, {"rev": copy.rev, "seq": copy.seq})
 
 
-def _added(connection: sa.Connection, copy: _Copy, head: Head) -> sa.Result[Any]:
+def _added(connection: sa.Connection, copy: Copy, head: Head) -> sa.Result[Any]:
     return connection.execution_options(yield_per=ROWS_AT_A_TIME).execute(
         _ADDED, {"copied": copy.seq, "newest": head.seq}
     )

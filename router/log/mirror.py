@@ -16,7 +16,8 @@ from pathlib import Path
 import sqlalchemy as sa
 from filelock import FileLock, Timeout
 
-from router.log.copies import FollowingFile, Head
+from router.log.copies import FollowingFile
+from router.log.copy_state import Head
 from router.log.formats import CsvFormat, JsonFormat
 from router.log.schema import clock
 

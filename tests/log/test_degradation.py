@@ -109,23 +109,41 @@ def test_ratings_do_not_queue_for_a_database_that_is_known_to_be_locked(tmp_path
         assert store.get(one.prompt_id).rating == 5
 
 
+@pytest.mark.parametrize("rating", [5, None])
 @pytest.mark.parametrize("error", [None, CUT_SHORT])
 def test_a_rating_given_while_a_row_waits_is_kept_though_the_row_came_into_the_table_meanwhile(
-    tmp_path: Path, error: str | None
+    tmp_path: Path, error: str | None, rating: int | None
 ) -> None:
     one = made_up(rating=None)
     with LogStore(tmp_path, busy_timeout_s=0.05) as store, LogStore(tmp_path) as other:
         # As when the acknowledgement of a commit is lost, or another process gave the request up for dead.
         with other._database.writing() as connection:
+            row = to_row(replace(one, error=error, rating=2))
             connection.execute(clock.update().values(rev=clock.c.rev + 1, seq=clock.c.seq + 1))
-            connection.execute(interactions.insert(), {**to_row(replace(one, error=error)), "rev": 1, "seq": 1})
+            connection.execute(interactions.insert(), {**row, "rev": 1, "seq": 1})
             store.append(one)
             assert store.status().pending == 1
-            store.rate(one.prompt_id, 5)
+            store.rate(one.prompt_id, 4)
+            store.rate(one.prompt_id, rating)
         store.flush()
-        assert store.get(one.prompt_id) == replace(one, rating=5)
+        assert store.get(one.prompt_id) == replace(one, rating=rating)
         assert store.count() == 1
         assert_files_equal_table(store, tmp_path)
+
+
+def test_a_row_that_can_never_be_written_does_not_hold_up_those_behind_it(tmp_path: Path) -> None:
+    with LogStore(tmp_path, busy_timeout_s=0.05) as store:
+        holder = sqlite3.connect(tmp_path / "prompts.db", isolation_level=None)
+        holder.execute("BEGIN IMMEDIATE")
+        store.append(made_up(token_count=2**70))
+        behind = made_up()
+        store.append(behind)
+        assert store.status().pending == 2
+        holder.execute("ROLLBACK")
+        holder.close()
+        wait_until(lambda: store.status().ok, within_s=5)
+        assert (store.status().pending, store.status().lost) == (0, 1)
+        assert [row.interaction for row in store.rows()] == [behind]
 
 
 _FULL_DISK = """
