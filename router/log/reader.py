@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from router.errors import UnknownPrompt
-from router.log.database import Database
+from router.log.database import Database, DatabaseLost
 from router.log.filter import Filter
 from router.log.formats import ENCODED_COLUMNS
 from router.log.interaction import Interaction
@@ -121,6 +121,12 @@ class LogReader:
 
     def read(self, statement: sa.Select[Any], values: Mapping[str, Any] | None = None) -> list[sa.Row[Any]]:
         """All rows of a SELECT on the tables of `router.log.schema`, with its parameters. Raises LogUnavailable."""
+        try:
+            return self._read(statement, values)
+        except DatabaseLost:
+            return self._read(statement, values)  # in what has taken its place
+
+    def _read(self, statement: sa.Select[Any], values: Mapping[str, Any] | None) -> list[sa.Row[Any]]:
         with self._database.reading() as connection:
             # One statement needs no transaction, which would be two round trips more.
             return list(connection.execution_options(isolation_level="AUTOCOMMIT").execute(statement, values).all())
