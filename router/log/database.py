@@ -125,9 +125,11 @@ class Database:
     def _made_ready_when_lost(self) -> Iterator[None]:
         try:
             yield
-        except DatabaseCorrupt:
+        except DatabaseCorrupt as error:
             self._set_aside_if_corrupt()
-            raise
+            if self.notice is None:
+                raise
+            raise DatabaseCorrupt(f"{self.notice} Try again.") from error
         except TablesMissing:
             self.close()
             raise

@@ -7,16 +7,17 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from router.errors import UnknownPrompt
-from router.log.database import Database, DatabaseLost
+from router.errors import LogUnavailable, UnknownPrompt
+from router.log.database import Database
 from router.log.filter import Filter
 from router.log.formats import ENCODED_COLUMNS
 from router.log.interaction import Interaction
 from router.log.pending import Pending
 from router.log.rows import COLUMN_OBJECTS, ROWS_AT_A_TIME, clean, from_columns, to_interaction
-from router.log.schema import interactions, template_versions
+from router.log.schema import clock, interactions, template_versions
 
 EVERYTHING = Filter()
+_NEWEST = sa.select(clock.c.seq, clock.c.store_id)
 _MOST_ROWS = 250
 _PIECE_CHARS = 1 << 20
 
@@ -101,10 +102,10 @@ class LogReader:
         PostgreSQL could not tidy up. What is added meanwhile is left out; what is rated or deleted may show or not.
         """
         seq = interactions.c.seq
-        newest = self.read(sa.select(sa.func.max(seq)))[0][0] or 0
+        head = self.read(_NEWEST)[0]
         piece = (
             sa.select(*ENCODED_COLUMNS)
-            .where(*where.conditions(), seq > sa.bindparam("reached"), seq <= newest)
+            .where(*where.conditions(), seq > sa.bindparam("reached"), seq <= head.seq)
             .order_by(seq)
             .limit(sa.bindparam("number", type_=sa.Integer))
             # By another index SQLite would find, and sort, all of the rest again for every piece.
@@ -114,19 +115,16 @@ class LogReader:
         while rows := self.read(piece, values):
             yield from rows
             if len(rows) < values["number"]:
-                return
+                break
             some = rows[::10]
             characters = sum(len(row.prompt) + len(row.response) for row in some) // len(some)
             values = {"reached": rows[-1].seq, "number": min(_MOST_ROWS, max(1, _PIECE_CHARS // (characters + 1)))}
+        if self.read(_NEWEST)[0].store_id != head.store_id:
+            # Half of one database and half of another is no log.
+            raise LogUnavailable("The log's database was replaced while it was read. Try again.")
 
     def read(self, statement: sa.Select[Any], values: Mapping[str, Any] | None = None) -> list[sa.Row[Any]]:
         """All rows of a SELECT on the tables of `router.log.schema`, with its parameters. Raises LogUnavailable."""
-        try:
-            return self._read(statement, values)
-        except DatabaseLost:
-            return self._read(statement, values)  # in what has taken its place
-
-    def _read(self, statement: sa.Select[Any], values: Mapping[str, Any] | None) -> list[sa.Row[Any]]:
         with self._database.reading() as connection:
             # One statement needs no transaction, which would be two round trips more.
             return list(connection.execution_options(isolation_level="AUTOCOMMIT").execute(statement, values).all())

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import sqlite3
 import tracemalloc
 from contextlib import closing
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from router.errors import LogUnavailable
 from router.log.export import csv_chunks, json_chunks
 from router.log.filter import Filter
 from router.log.rows import to_row
@@ -75,3 +77,17 @@ def test_an_export_is_read_in_pieces_that_fit_together(store: LogStore) -> None:
     ids = [f"{number:04}" for number in range(len(sizes))]
     store.add_all([to_row(made_up(prompt_id=id_, response="x" * size)) for id_, size in zip(ids, sizes, strict=True)])
     assert [row.interaction.prompt_id for row in store.rows()] == ids
+
+
+def test_an_export_from_two_databases_is_none(tmp_path: Path) -> None:
+    with LogStore(tmp_path, mirror=False) as store, LogStore(tmp_path / "other", mirror=False) as other:
+        for one in (store, other):
+            one.add_all([to_row(made_up()) for _ in range(120)])
+        rows = store.rows()
+        next(rows)
+        other.close()
+        for suffix in ("-wal", "-shm"):
+            (tmp_path / f"prompts.db{suffix}").unlink()
+        os.replace(tmp_path / "other" / "prompts.db", tmp_path / "prompts.db")
+        with pytest.raises(LogUnavailable, match="replaced"):
+            list(rows)
