@@ -21,6 +21,7 @@ from router.log.schema import is_current, migrate
 
 _OPEN_LOCK_TIMEOUT_S = 30.0
 _CHECK_AT_MOST_EVERY_S = 60.0  # it reads all of the file
+_LONGEST_WRITE_S = 600.0
 _READS_TAKE_LONGER = 3.0  # a chart is about all rows, a write about one
 _POSTGRESQL_HAS_NO_TABLE = ("42P01", "3F000")  # undefined_table, invalid_schema_name
 
@@ -86,7 +87,7 @@ class Database:
         Raises LogUnavailable, and DatabaseLost where the next use may succeed. IntegrityError and DataError come
         through: they are about the row, not the database.
         """
-        patience_s = None if many else self._busy_timeout_s
+        patience_s = _LONGEST_WRITE_S if many else self._busy_timeout_s
         with self._made_ready_when_lost():
             engine, identity = self._open()
             with (

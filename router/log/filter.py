@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from router.log.rows import clean
 from router.log.schema import interactions
 
 
@@ -37,13 +38,13 @@ class Filter:
         column = interactions.c
         found: list[sa.ColumnElement[bool]] = []
         if self.since:
-            found.append(column.timestamp >= self.since)
+            found.append(column.timestamp >= clean(self.since))
         if self.until:
-            found.append(column.timestamp < self.until)
+            found.append(column.timestamp < clean(self.until))
         any_of = {"model": self.models, "provider": self.providers, "status": self.statuses, "run_id": self.runs}
         for name, values in any_of.items():
             if values:
-                found.append(column[name].in_(values))
+                found.append(column[name].in_(clean(values)))
         if self.templates:
             found.append(_any_of(column.template, self.templates))
         if self.ratings:
@@ -51,15 +52,13 @@ class Filter:
         if self.rated is not None:
             found.append(column.rating.is_not(None) if self.rated else column.rating.is_(None))
         if self.text:
+            text = clean(self.text)
             found.append(
-                sa.or_(
-                    column.prompt.icontains(self.text, autoescape=True),
-                    column.response.icontains(self.text, autoescape=True),
-                )
+                sa.or_(column.prompt.icontains(text, autoescape=True), column.response.icontains(text, autoescape=True))
             )
         return found
 
 
 def _any_of(column: sa.Column[Any], values: Sequence[str | None]) -> sa.ColumnElement[bool]:
-    named = column.in_([value for value in values if value is not None])
+    named = column.in_([clean(value) for value in values if value is not None])
     return sa.or_(named, column.is_(None)) if None in values else named

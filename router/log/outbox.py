@@ -53,7 +53,7 @@ class Outbox:
                 return
             try:
                 self._writer.write(record)
-            except LogUnavailable as error:
+            except (LogUnavailable, OSError) as error:
                 self._pending.add(record)
                 self.problem = Problem.of(error)
             except _ABOUT_THE_ROW:

@@ -41,8 +41,10 @@ class Pending:
         return len(self._records)
 
     def add(self, record: Record) -> None:
-        """Put a record at the end."""
+        """Put a record at the end, unless one of this prompt_id waits already."""
         with self._lock:
+            if record.prompt_id in self._records:
+                return
             if len(self._records) >= self._limit:
                 self._records.pop(next(iter(self._records)))
                 self.lost += 1

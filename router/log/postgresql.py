@@ -16,6 +16,8 @@ from psycopg.errors import _WaitTimeout
 from sqlalchemy.exc import InvalidatePoolError
 
 _CONNECT_TIMEOUT_S = 3
+# Needs no file descriptor of its own; Windows has no poll.
+_Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
 class ImpatientConnection(psycopg.Connection[Any]):
@@ -64,6 +66,6 @@ def discard_if_closed(connection: Any, _record: object, _fairy: object) -> None:
 
 
 def _has_something_to_say(socket: int) -> bool:
-    with selectors.DefaultSelector() as selector:
+    with _Selector() as selector:
         selector.register(socket, selectors.EVENT_READ)
         return bool(selector.select(0))

@@ -49,16 +49,21 @@ class LogReader:
     def conversation(self, conversation_id: str) -> list[Interaction]:
         """The interactions of a conversation in the order of asking. Raises LogUnavailable."""
         column = interactions.c
-        of_this = column.conversation_id == conversation_id
+        of_this = column.conversation_id == clean(conversation_id)
         # `seq` alone would put what was brought over from a damaged database after what was asked since.
         written = sa.select(*COLUMN_OBJECTS).where(of_this).order_by(column.timestamp, column.seq)
-        waiting = [from_columns(record.columns) for record in self._pending.of_conversation(conversation_id)]
-        return [*map(to_interaction, self.read(written)), *waiting]
+        waiting = self._pending.of_conversation(clean(conversation_id))
+        # One that was rated while it was being written is in both.
+        ids = {record.prompt_id for record in waiting}
+        rows = [row for row in self.read(written) if row.prompt_id not in ids]
+        return [*map(to_interaction, rows), *(from_columns(record.columns) for record in waiting)]
 
     def run(self, run_id: str) -> list[Interaction]:
         """The interactions that were asked side by side, in the order of asking. Raises LogUnavailable."""
         column = interactions.c
-        written = sa.select(*COLUMN_OBJECTS).where(column.run_id == run_id).order_by(column.timestamp, column.seq)
+        written = (
+            sa.select(*COLUMN_OBJECTS).where(column.run_id == clean(run_id)).order_by(column.timestamp, column.seq)
+        )
         return [*map(to_interaction, self.read(written))]
 
     def cost_since(self, since: str) -> float:
@@ -68,7 +73,7 @@ class LogReader:
 
     def template_text(self, version: str) -> str | None:
         """The text of a template version that was used, None when it never was. Raises LogUnavailable."""
-        found = self.read(sa.select(template_versions.c.text).where(template_versions.c.version == version))
+        found = self.read(sa.select(template_versions.c.text).where(template_versions.c.version == clean(version)))
         return found[0].text if found else None
 
     def count(self, where: Filter = EVERYTHING) -> int:

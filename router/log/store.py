@@ -7,6 +7,7 @@ import contextlib
 import glob
 import logging
 import os
+import threading
 import time
 import weakref
 from collections.abc import Sequence
@@ -33,6 +34,7 @@ from router.log.writer import Writer
 _logger = logging.getLogger(__name__)
 
 _RECOVERY_EVERY_S = 30.0
+_LONGEST_WAIT_TO_FORK_S = 2.0
 _SALVAGE_SLICE_S = 0.3  # the files should follow within a second meanwhile
 
 
@@ -56,6 +58,8 @@ class LogStore(LogReader):
         self._salvage = Salvage(self._database.file, log_dir / ".salvage.lock", self.add_all, self._restore)
         self._outbox = Outbox(self._writer, self._pending)
         self._mirror_problem: Problem | None = None
+        self._mark_problem: Problem | None = None
+        self._following = threading.RLock()
         self._beginnings = Beginnings(self._write_beginnings, self._outbox.turn)
         self._next_recovery = 0.0  # on the monotonic clock
         self._closed = False
@@ -197,7 +201,7 @@ class LogStore(LogReader):
 
     def status(self) -> LogStatus:
         """How the log is doing, from memory, at no cost."""
-        problem = self._outbox.problem or self._mirror_problem
+        problem = self._outbox.problem or self._mirror_problem or self._mark_problem
         lost, notice = self._pending.lost, self._salvage.notice or self._database.notice
         if problem is None and not len(self._pending):
             return LogStatus(ok=True, lost=lost, notice=notice)
@@ -207,6 +211,19 @@ class LogStore(LogReader):
 
     # Behind the scenes
 
+    def pause(self, timeout_s: float) -> bool:
+        """Before a fork: let no other thread write or follow. False when one does not come to an end in time."""
+        if self._outbox.turn.acquire(timeout=timeout_s):
+            if self._following.acquire(timeout=timeout_s):
+                return True
+            self._outbox.turn.release()
+        return False
+
+    def go_on(self) -> None:
+        """After a fork, in the parent."""
+        self._following.release()
+        self._outbox.turn.release()
+
     def begin_anew(self) -> None:
         """After a fork: connections, threads, locks and what waits belong to the parent."""
         if self._closed:
@@ -214,15 +231,16 @@ class LogStore(LogReader):
         self._pending = Pending()
         self._outbox = Outbox(self._writer, self._pending)
         self._beginnings = Beginnings(self._write_beginnings, self._outbox.turn)
+        self._following = threading.RLock()
         self._database.leave_to_parent()
         self._mark.leave_to_parent()
         self._follower = Follower(self._catch_up)
 
     def _sync_files(self) -> None:
-        if self._mirror is None:
-            return
         try:
-            self._mirror.sync(self._database.reading)
+            if self._mirror is not None:
+                with self._following:
+                    self._mirror.sync(self._database.reading)
         except LogUnavailable as error:
             self._mirror_problem = Problem.of(error, self._mirror_problem)
             raise
@@ -264,22 +282,41 @@ class LogStore(LogReader):
             self._outbox.write(lambda: self._writer.begin([beginning.row(process) for beginning in beginnings]))
         except LogUnavailable:
             return False
-        except OSError as error:  # of the mark, which lies where the files do
-            self._mirror_problem = Problem.of(error, self._mirror_problem)
+        except OSError as error:  # of the mark
+            problem = LogUnavailable(f"LOG_DIR ({self._log_dir}) cannot be written: {error}")
+            self._mark_problem = Problem.of(problem, self._mark_problem)
             return False
-        except sa.exc.SQLAlchemyError:
+        except Exception:
             # A row that can never be written: trying again is no help.
             _logger.exception("The beginnings of %d requests could not be logged.", len(beginnings))
+        self._mark_problem = None
         return True
 
 
 _stores: weakref.WeakSet[LogStore] = weakref.WeakSet()
+_paused: list[LogStore] = []
+
+
+def _pause_before_fork() -> None:
+    # What another thread holds of SQLite just then, its locks and its memory, a child would find held for ever.
+    _paused[:] = [store for store in _stores if store.pause(_LONGEST_WAIT_TO_FORK_S)]
+
+
+def _go_on_after_fork() -> None:
+    for store in _paused:
+        store.go_on()
+    _paused.clear()
 
 
 def _begin_anew_after_fork() -> None:
+    _paused.clear()
     for store in list(_stores):
         store.begin_anew()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
-    os.register_at_fork(after_in_child=_begin_anew_after_fork)
+    os.register_at_fork(
+        before=_pause_before_fork,
+        after_in_parent=_go_on_after_fork,
+        after_in_child=_begin_anew_after_fork,
+    )

@@ -55,10 +55,11 @@ class Writer:
         try:
             self._transaction(lambda connection: _insert(connection, record))
         except IntegrityError:
-            # A commit whose acknowledgement was lost is tried again, and the row is there.
-            if not self._has(record.prompt_id):
-                raise
-            self._transaction(lambda connection: _merge(connection, record))
+            if self._has(record.prompt_id):
+                # A commit whose acknowledgement was lost is tried again, and the row is there.
+                self._transaction(lambda connection: _merge(connection, record))
+            else:
+                self._transaction(lambda connection: _insert_after_the_newest(connection, record))
 
     def begin(self, started_rows: list[dict[str, Any]]) -> None:
         """Note that requests have begun."""
@@ -185,6 +186,13 @@ def _restore(connection: sa.Connection, versions: Sequence[dict[str, Any]], begu
         _add_unless_known(connection, row, template_versions.c.version)
     for row in begun:
         _add_unless_known(connection, row, started.c.prompt_id, interactions.c.prompt_id)
+
+
+def _insert_after_the_newest(connection: sa.Connection, record: Record) -> None:
+    """Set the clock right, should someone else have written to the tables, and add the record."""
+    newest = sa.select(sa.func.coalesce(sa.func.max(interactions.c.seq), 0)).scalar_subquery()
+    connection.execute(clock.update().values(seq=newest))
+    _insert(connection, record)
 
 
 def _add_unless_known(

@@ -131,6 +131,22 @@ def test_a_rating_given_while_a_row_waits_is_kept_though_the_row_came_into_the_t
         assert_files_equal_table(store, tmp_path)
 
 
+def test_a_row_that_waits_is_there_once_whatever_is_appended_or_asked(tmp_path: Path) -> None:
+    one = made_up(conversation_id="c", rating=None)
+    with LogStore(tmp_path, busy_timeout_s=0.05) as store, LogStore(tmp_path) as other:
+        with other._database.writing() as connection:
+            connection.execute(clock.update().values(rev=clock.c.rev + 1, seq=clock.c.seq + 1))
+            connection.execute(interactions.insert(), {**to_row(one), "rev": 1, "seq": 1})
+            store.append(one)
+            store.rate(one.prompt_id, 5)
+            store.append(one)
+            store._follower.stop(5)
+        assert store.status().pending == 1
+        assert store.conversation("c") == [replace(one, rating=5)]
+        store.flush()
+        assert store.conversation("c") == [replace(one, rating=5)]
+
+
 def test_a_row_that_can_never_be_written_does_not_hold_up_those_behind_it(tmp_path: Path) -> None:
     with LogStore(tmp_path, busy_timeout_s=0.05) as store:
         holder = sqlite3.connect(tmp_path / "prompts.db", isolation_level=None)

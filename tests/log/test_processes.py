@@ -91,6 +91,30 @@ if child:
 os._exit(0)
 """
 
+_FORKS_WHILE_OTHERS_WRITE = """
+import os, sys, threading
+from pathlib import Path
+from router.log.store import LogStore
+from tests.log.support import made_up
+
+store = LogStore(Path(sys.argv[1]), busy_timeout_s=1)
+over = threading.Event()
+def write():
+    while not over.is_set():
+        store.append(made_up())
+writers = [threading.Thread(target=write) for _ in range(2)]
+for writer in writers: writer.start()
+for number in range(8):
+    child = os.fork()
+    if not child:
+        store.append(made_up(prompt_id=f"child-{number}"))
+        os._exit(0 if store.status().ok else 1)
+    assert os.waitpid(child, 0)[1] == 0, number
+over.set()
+for writer in writers: writer.join()
+store.close()
+"""
+
 _EXITS_WITHOUT_CLOSING = """
 import sys
 from pathlib import Path
@@ -184,6 +208,15 @@ def test_a_forked_process_writes_for_itself(open_store: OpenStore, database_url:
     assert {row.interaction.prompt_id for row in store.rows()} == expected
     store.flush()
     assert_files_equal_table(store, tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork.")
+def test_a_process_that_is_forked_while_other_threads_write_can_write(tmp_path: Path) -> None:
+    process = _python(_FORKS_WHILE_OTHERS_WRITE, tmp_path, stderr=subprocess.PIPE)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    with LogStore(tmp_path, mirror=False) as store:
+        assert {f"child-{number}" for number in range(8)} <= {row.interaction.prompt_id for row in store.rows()}
 
 
 def test_a_script_that_ends_without_closing_leaves_its_files_up_to_date(tmp_path: Path) -> None:

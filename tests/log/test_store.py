@@ -12,6 +12,7 @@ from router.errors import UnknownPrompt
 from router.log import schema
 from router.log.filter import Filter
 from router.log.rows import clean
+from router.log.status import LogStatus
 from router.log.store import LogStore
 from tests.log.support import made_up
 
@@ -176,3 +177,23 @@ def test_migrations_run_once_and_make_the_tables_that_the_code_speaks_of(open_st
         found = sa.inspect(connection)
         for table in (schema.clock, schema.interactions, schema.started, schema.template_versions):
             assert [column["name"] for column in found.get_columns(table.name)] == table.c.keys()
+
+
+def test_what_no_row_can_hold_is_asked_for_in_vain(store: LogStore) -> None:
+    store.append(made_up())
+    for odd in ("a\0b", "\ud800"):
+        where = Filter(text=odd, models=(odd,), runs=(odd,), templates=(odd, None), since=odd, until=odd)
+        assert store.count(where) == 0
+        assert list(store.rows(where)) == store.page(where) == store.conversation(odd) == store.run(odd) == []
+        assert store.template_text(odd) is None
+
+
+def test_a_clock_that_someone_else_set_back_is_set_right(store: LogStore) -> None:
+    rows = [made_up() for _ in range(3)]
+    for one in rows[:2]:
+        store.append(one)
+    with store._database.writing() as connection:
+        connection.execute(schema.clock.update().values(seq=1))
+    store.append(rows[2])
+    assert store.status() == LogStatus(ok=True)
+    assert [row.interaction for row in store.rows()] == rows
