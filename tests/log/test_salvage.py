@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from filelock import FileLock
 
 from router.errors import LogUnavailable
-from router.log import damaged, schema
+from router.log import damaged, schema, sqlite
 from router.log.database import Database
 from router.log.interaction import Interaction
 from router.log.rows import to_row
@@ -231,6 +231,18 @@ def test_the_texts_of_templates_and_the_requests_that_had_begun_come_along(tmp_p
         assert store.get("cut short").status == "interrupted"
         assert store.template_text("v8") == "Say it: {prompt}"
         assert store.count() == 2
+
+
+def test_an_index_that_does_not_fit_its_table_is_damage(tmp_path: Path) -> None:
+    database = tmp_path / "prompts.db"
+    rows = _fill(tmp_path, 5)
+    before = database.read_bytes()
+    with LogStore(tmp_path, mirror=False) as store:
+        store.rate(rows[0].prompt_id, 5)
+    assert not sqlite.is_damaged(database)
+    stale = iter(before[at * PAGE_BYTES : (at + 1) * PAGE_BYTES] for at in index_leaves(database))
+    overwrite(database, index_leaves(database), lambda: next(stale))  # as when a disk loses a write
+    assert sqlite.is_damaged(database)
 
 
 @pytest.fixture
